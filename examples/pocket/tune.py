@@ -1,0 +1,162 @@
+"""Fit the calibrator of the shipped policies on the pocket world and certify each policy.
+
+    python examples/pocket/tune.py           (needs: pip install '.[tune]'; a few minutes)
+
+The fit split fits one logistic per stage. The certify split, which fitted nothing, is run through each whole policy by
+replay; thresholds are tested from the safest to the boldest until the promise fails. What passed is written into the
+policy file, with its certificate. The test split is not touched here: tests/benchmarks measures on it.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from gate.assemble import assemble, fingerprints
+from gate.calibration import LogisticCalibrator
+from gate.calibration.logistic import StageWeights
+from gate.drivers import Recording, ReplayDriver, ThreadedDriver, World
+from gate.evidence.meanings import normalize
+from gate.guarantees.selective_risk import Candidate, certify, upper_bound
+from gate.pipeline import Plan, answer
+from gate.pocket.world import Fact, Split, facts_of
+from gate.policy import Policy, find, read
+from gate.signals import SIGNALS
+from gate.tuning.fit import Labelled, fit
+from gate.tuning.full_evidence import Seen, full_evidence
+from gate.types import Question, TapeEntry
+
+POLICIES = ("balanced", "strict", "cost-saver")
+FOLDER = find("balanced").parent
+CALIBRATOR = "pocket.calibrator.json"
+GRID = tuple(round(0.99 - 0.005 * step, 3) for step in range(100))
+NOMINAL = 0.9
+"""Threshold that says which fit questions reach a later stage."""
+ENOUGH = 150
+"""Fit a later stage on those that reach it when there are this many of them, else on all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    fact: Fact
+    seen: tuple[Seen, ...]
+    tape: tuple[TapeEntry, ...]
+
+    def right(self, said: str) -> bool:
+        return normalize(said) == normalize(self.fact.answer)
+
+
+def collect(plan: Plan, world: World, split: Split) -> list[Collected]:
+    """Full evidence for every fact of a split."""
+    driver = ThreadedDriver(world)
+
+    def one(fact: Fact) -> Collected:
+        recording = Recording()
+        seen = driver.run(full_evidence(plan, Question.from_text(fact.question)), recording)
+        return Collected(fact, seen, tuple(recording.tape))
+
+    made = []
+    with ThreadPoolExecutor(2) as pool:
+        for collected in pool.map(one, facts_of(split)):
+            made.append(collected)
+            if len(made) % 200 == 0:
+                print(f"  {split}: {len(made)} collected", flush=True)
+    driver.close()
+    return made
+
+
+def fitted(rows: list[Collected]) -> LogisticCalibrator:
+    """One logistic per stage, each on the questions that reach it when the stages before answer at NOMINAL."""
+    bounds = {signal.name: signal.bounds for signal in SIGNALS}
+    stages: dict[str, StageWeights] = {}
+    names = tuple(reading.signal for reading in rows[0].seen[0].vector.readings)
+    waiting = rows
+    for stage in [seen.stage for seen in max(rows, key=lambda row: len(row.seen)).seen]:
+        there = [(row, seen) for row in waiting for seen in row.seen if seen.stage == stage]
+        if len(there) < ENOUGH or len({row.right(seen.draft) for row, seen in there}) < 2:
+            there = [(row, seen) for row in rows for seen in row.seen if seen.stage == stage]
+        stages[stage.key] = fit([Labelled(seen.vector, row.right(seen.draft)) for row, seen in there], bounds)
+        so_far = LogisticCalibrator(signals=names, stages=stages)
+        sure = {id(row) for row, seen in there if so_far.confidence(seen.vector, stage).p >= NOMINAL}
+        waiting = [row for row in waiting if id(row) not in sure]
+        print(f"  {stage.key}: fitted on {len(there)}, {len(sure)} answered")
+    return LogisticCalibrator(signals=names, stages=stages)
+
+
+def candidates(policy: Policy, plan: Plan, rows: list[Collected]) -> list[Candidate]:
+    """What the whole policy does at each threshold of the grid, by replay."""
+    made = []
+    for threshold in GRID:
+        at = replace(plan, rule=policy.rule.model_copy(update={"answer_at": threshold}))
+        outcomes = [
+            (row, ReplayDriver(row.tape).run(answer(at, Question.from_text(row.fact.question)), Recording()))
+            for row in rows
+        ]
+        answered = [(row, outcome) for row, outcome in outcomes if outcome.answered]
+        made.append(Candidate(threshold, len(answered), sum(not row.right(outcome.text) for row, outcome in answered)))
+    return made
+
+
+def choose(policy: Policy, on_fit: list[Candidate], on_certify: list[Candidate]) -> Candidate | None:
+    """Fixed-sequence testing on the certify split, starting where the fit split is surest to keep the promise."""
+    alpha, delta = policy.promise.max_error, 1 - policy.promise.confidence
+    surest = min(
+        range(len(GRID)),
+        key=lambda i: upper_bound(on_fit[i].errors, on_fit[i].answered, delta) if on_fit[i].answered else 1.0,
+    )
+    return certify(on_certify[surest:], alpha, delta)
+
+
+def write(path: Path, threshold: float, certificate: Iterable[str]) -> None:
+    text = path.read_text(encoding="utf-8")
+    text = re.sub(r"(?m)^(\s*answer_at:).*$", rf"\g<1> {threshold}", text)
+    text = re.sub(r"(?ms)^certificate:.*\Z", "", text).rstrip("\n") + "\n"
+    path.write_text(text + "".join(f"{line}\n" for line in certificate), encoding="utf-8")
+
+
+def main() -> None:
+    base = read(FOLDER / "balanced.yaml")
+    bare = replace(base, policy=base.policy.model_copy(update={"calibrator": "vote_share", "certificate": None}))
+    gateway = assemble(bare)
+    fit_rows = collect(gateway.plan, gateway.world, "fit")
+    certify_rows = collect(gateway.plan, gateway.world, "certify")
+    calibrator = fitted(fit_rows)
+    running = {k: v for k, v in gateway.running.items() if k not in {"policy", "calibrator"}}
+    calibrator = calibrator.model_copy(update={"fitted_on": running})
+    (FOLDER / CALIBRATOR).write_text(calibrator.dump(), encoding="utf-8")
+    for name in POLICIES:
+        file = read(FOLDER / f"{name}.yaml")
+        held = assemble(replace(file, policy=file.policy.model_copy(update={"certificate": None})))
+        on_fit, on_certify = (candidates(file.policy, held.plan, rows) for rows in (fit_rows, certify_rows))
+        passed = choose(file.policy, on_fit, on_certify)
+        if passed is None:
+            print(f"{name}: no threshold keeps the promise", file=sys.stderr)
+            sys.exit(1)
+        delta = 1 - file.policy.promise.confidence
+        write(file.path, passed.threshold, [])
+        policy = read(file.path).policy
+        running = fingerprints(policy, held.plan, held.world)
+        lines = [
+            "certificate:",
+            f"  alpha: {policy.promise.max_error}",
+            f"  delta: {delta:.4g}",
+            f"  n: {len(certify_rows)}",
+            f"  answered: {passed.answered}",
+            f"  errors: {passed.errors}",
+            f"  bound: {upper_bound(passed.errors, passed.answered, delta):.6f}",
+            "  segment: questions about the pocket world, certify split",
+            f"  date: '{datetime.now(UTC):%Y-%m-%d}'",
+            "  fingerprints:",
+            *(f"    {key}: {value}" for key, value in sorted(running.items())),
+        ]
+        write(file.path, passed.threshold, lines)
+        print(f"{name}: answers at {passed.threshold}; {passed.errors} of {passed.answered} answers were wrong")
+
+
+if __name__ == "__main__":
+    main()

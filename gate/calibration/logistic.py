@@ -1,0 +1,169 @@
+"""The logistic calibrator, apply side: one probability from many signals, some of them missing.
+
+For each stage, with signals x_i brought to scale t_i (identity, or logit for probabilities, clipped by 1e-4)::
+
+    z = b + sum_i  w_i * (t_i(x_i) - mean_i) / scale_i      for the signals that are there
+          + sum_i  m_i                                       for those that are missing
+    p = 1 / (1 + exp(-z))
+
+Weights w_i are not negative (a signal is higher when the answer is more likely right) and m_i are not positive, so
+losing a signal never helps on average. The interval is the Laplace approximation: z plus or minus 1.96 standard
+deviations under the fit's covariance.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from gate.errors import ConfigError, StaleCalibrator
+from gate.types import Confidence, Contribution, SignalVector, Stage
+
+_CLIP = 1e-4
+_MARGIN = 0.1
+"""How far beyond the range seen in fitting a signal may lie, as a share of that range."""
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+NotPositive = Annotated[float, Field(le=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class SignalWeight(BaseModel):
+    """What one stage learned of one signal."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    transform: Literal["identity", "logit"] = "identity"
+    mean: Finite
+    scale: Positive
+    weight: NotNegative
+    missing: NotPositive = 0.0
+    low: Finite
+    """The least and (``high``) the largest value seen in fitting, before the transform."""
+    high: Finite
+
+    def standardized(self, value: float) -> float:
+        if self.transform == "logit":
+            clipped = min(1 - _CLIP, max(_CLIP, value))
+            value = math.log(clipped / (1 - clipped))
+        return (value - self.mean) / self.scale
+
+    def within(self, value: float) -> bool:
+        slack = _MARGIN * (self.high - self.low) + 1e-9
+        return self.low - slack <= value <= self.high + slack
+
+
+class StageWeights(BaseModel):
+    """One fitted logistic. ``covariance`` is over (intercept, w_1 … w_k, m_1 … m_k), signals in the file's order."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    intercept: Finite
+    signals: dict[str, SignalWeight]
+    covariance: tuple[tuple[Finite, ...], ...] = ()
+    n: int = Field(ge=1)
+    """How many labelled answers it was fitted on."""
+
+    @model_validator(mode="after")
+    def _square(self) -> StageWeights:
+        size = 1 + 2 * len(self.signals)
+        if self.covariance and any(len(row) != size for row in (self.covariance, *self.covariance)):
+            raise ValueError(f"covariance must be {size} x {size}")
+        return self
+
+
+class LogisticCalibrator(BaseModel):
+    """A fitted calibrator, as its JSON file holds it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["logistic"] = "logistic"
+    version: Literal[1] = 1
+    signals: tuple[str, ...]
+    stages: dict[str, StageWeights]
+    fitted_on: Mapping[str, str] = {}
+    """Fingerprints of what ran when the data was gathered: ``upstream:<name>``, ``prompt:<name>``, ``retriever``."""
+
+    @model_validator(mode="after")
+    def _complete(self) -> LogisticCalibrator:
+        for key, stage in self.stages.items():
+            if tuple(stage.signals) != self.signals:
+                raise ValueError(f"stage {key!r} must hold the signals {list(self.signals)} in that order")
+        return self
+
+    @classmethod
+    def load(cls, path: Path) -> LogisticCalibrator:
+        """Read a calibrator file. Raises `ConfigError` naming the file and what is wrong with it."""
+        try:
+            return cls.model_validate_json(path.read_bytes())
+        except OSError as error:
+            raise ConfigError(f"cannot read the calibrator: {error.strerror}", where=str(path)) from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            place = ".".join(str(part) for part in first["loc"])
+            raise ConfigError(f"not a usable calibrator: {place or 'file'}: {first['msg']}", where=str(path)) from error
+
+    def dump(self) -> str:
+        return self.model_dump_json(indent=1) + "\n"
+
+    @cached_property
+    def fingerprint(self) -> str:
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+
+    def check(self, signals: tuple[str, ...], stages: tuple[Stage, ...]) -> None:
+        if signals != self.signals:
+            raise StaleCalibrator(f"the calibrator was fitted for {list(self.signals)}, the policy has {list(signals)}")
+        lacking = [stage.key for stage in stages if stage.key not in self.stages]
+        if lacking:
+            raise StaleCalibrator(f"the calibrator knows nothing of {lacking}; it was fitted for {sorted(self.stages)}")
+
+    def confidence(self, vector: SignalVector, stage: Stage) -> Confidence:
+        fitted = self.stages.get(stage.key)
+        if fitted is None or tuple(r.signal for r in vector.readings) != self.signals:
+            raise StaleCalibrator(f"the calibrator was not fitted for stage {stage.key!r} with these signals")
+        terms = list(_terms(fitted, vector))
+        z = fitted.intercept + math.fsum(added for _, added, _ in terms)
+        spread = 1.96 * _deviation(fitted, [x for _, _, x in terms])
+        return Confidence(
+            p=sigmoid(z),
+            low=sigmoid(z - spread),
+            high=sigmoid(z + spread),
+            contributions=tuple(Contribution(name, added) for name, added, _ in terms),
+            base=fitted.intercept,
+            out_of_distribution=any(
+                r.value is not None and not fitted.signals[r.signal].within(r.value) for r in vector.readings
+            ),
+        )
+
+
+def _terms(fitted: StageWeights, vector: SignalVector) -> Iterator[tuple[str, float, float | None]]:
+    """(signal, log-odds it adds, standardised value or None when missing)."""
+    for reading in vector.readings:
+        learned = fitted.signals[reading.signal]
+        if reading.value is None:
+            yield reading.signal, learned.missing, None
+        else:
+            x = learned.standardized(reading.value)
+            yield reading.signal, learned.weight * x, x
+
+
+def _deviation(fitted: StageWeights, values: list[float | None]) -> float:
+    """Standard deviation of z, sqrt(v' C v) with v = (1, x_1 … x_k, missing_1 … missing_k)."""
+    if not fitted.covariance:
+        return 0.0
+    v = [1.0, *(x or 0.0 for x in values), *(1.0 if x is None else 0.0 for x in values)]
+    rows = (math.fsum(c * b for c, b in zip(row, v, strict=True)) for row in fitted.covariance)
+    return math.sqrt(max(0.0, math.fsum(a * row for a, row in zip(v, rows, strict=True))))
+
+
+def sigmoid(z: float) -> float:
+    """1 / (1 + exp(-z)) without overflow."""
+    if z >= 0:
+        return 1.0 / (1.0 + math.exp(-z))
+    return math.exp(z) / (1.0 + math.exp(z))

@@ -1,0 +1,43 @@
+"""The uncalibrated fall-back: Laplace's rule on the share of agreeing samples, for a first day without labels.
+
+``p = (v m + 1) / (m + 2)`` for vote share v of m samples, with the Wilson 95 % interval. It is marked uncalibrated: no
+promise rests on it. Fit a real calibrator as soon as there are labelled answers.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from gate.errors import StaleCalibrator
+from gate.types import Confidence, SignalVector, Stage
+
+_SIGNAL = "vote_share"
+
+
+@dataclass(frozen=True, slots=True)
+class VoteShareCalibrator:
+    """Needs the signal ``vote_share``; without a reading of it p is 0 (nothing is known, so nothing is let through)."""
+
+    samples: int
+    """How many samples the vote is taken over."""
+    kind = "vote_share"
+    fingerprint = "uncalibrated"
+
+    def check(self, signals: tuple[str, ...], stages: tuple[Stage, ...]) -> None:
+        if _SIGNAL not in signals:
+            raise StaleCalibrator(f"the fall-back calibrator needs the signal {_SIGNAL!r}")
+
+    def confidence(self, vector: SignalVector, stage: Stage) -> Confidence:
+        share = vector.value(_SIGNAL)
+        if share is None:
+            return Confidence(0.0, 0.0, 1.0, calibrated=False)
+        low, high = wilson(share, self.samples)
+        return Confidence((share * self.samples + 1) / (self.samples + 2), low, high, calibrated=False)
+
+
+def wilson(share: float, m: int, z: float = 1.96) -> tuple[float, float]:
+    """Wilson's score interval for a share of m trials."""
+    centre = (share + z * z / (2 * m)) / (1 + z * z / m)
+    half = z * math.sqrt(share * (1 - share) / m + z * z / (4 * m * m)) / (1 + z * z / m)
+    return max(0.0, centre - half), min(1.0, centre + half)

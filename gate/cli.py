@@ -1,0 +1,265 @@
+"""The commands: ask, demo, check, explain, serve."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, NoReturn, ParamSpec
+
+import orjson
+import typer
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from rich.text import Text
+
+from gate import __version__
+from gate.assemble import load_gateway
+from gate.errors import ConfigError, GateError, RequestError
+from gate.evidence.meanings import normalize
+from gate.log.explain import explanation
+from gate.log.jsonl import TraceFile, read
+from gate.pocket.world import Fact, facts_of, unit_hash
+from gate.terminal import STYLE, certificate_line, complain, cost_line, outcome_panel, policy_view, trace_view
+from gate.types import Cost, Outcome, Question, TraceRecord
+
+app = typer.Typer(
+    name="gate",
+    help="A gateway that lets a language model's answer through only when it is probably right.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+out, err = Console(), Console(stderr=True)
+P = ParamSpec("P")
+
+PolicyOption = Annotated[str, typer.Option("--policy", "-p", help="A shipped policy's name, or a policy file.")]
+TraceOption = Annotated[Path | None, typer.Option("--trace", help="Append the trace to this JSON-lines file.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
+
+
+def _plainly(command: Callable[P, None]) -> Callable[P, None]:
+    """Print gate's own errors as one line; exit 2 for what the caller can mend, 1 for the rest."""
+
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except GateError as error:
+            complain(err, str(error))
+            raise typer.Exit(2 if isinstance(error, ConfigError | RequestError) else 1) from None
+
+    return run
+
+
+@app.command()
+@_plainly
+def ask(
+    question: Annotated[str, typer.Argument(help="The question.")],
+    policy: PolicyOption = "balanced",
+    as_json: JsonOption = False,
+    trace: TraceOption = None,
+    text: Annotated[
+        bool, typer.Option(help="Keep question and answers in the trace, so that it can be replayed.")
+    ] = False,
+) -> None:
+    """Ask one question through the gate: the answer or a refusal, how sure, why, and what it cost."""
+    if not question.strip():
+        raise RequestError("the question is empty")
+    gateway = load_gateway(policy)
+    keep = TraceFile(trace, text=text).append if trace else lambda _: None
+    try:
+        outcome, record = gateway.ask(Question.from_text(question))
+    except GateError as error:
+        if error.trace:
+            keep(error.trace)
+        raise
+    finally:
+        gateway.close()
+    keep(record)
+    if as_json:
+        shown = {"text": outcome.text, "answered": outcome.answered, **explanation(record)}
+        sys.stdout.write(orjson.dumps(shown, option=orjson.OPT_INDENT_2).decode() + "\n")
+    else:
+        out.print(outcome_panel(outcome))
+        out.print(Text(f"promise: {certificate_line(gateway)}", style="dim"))
+
+
+@app.command()
+@_plainly
+def demo(
+    policy: PolicyOption = "balanced",
+    count: Annotated[int, typer.Option(min=1, max=1000, help="How many questions of the test split.")] = 20,
+    as_json: JsonOption = False,
+) -> None:
+    """Ask the pocket model questions it was not tuned on, with and without the gate."""
+    gateway = load_gateway(policy)
+    facts = demo_facts(count)
+    steps = track(facts, description="asking", console=err, transient=True, disable=not err.is_terminal)
+    asked = [_Asked(fact, *gateway.ask(Question.from_text(fact.question))) for fact in steps]
+    gateway.close()
+    totals = demo_totals(asked)
+    if as_json:
+        sys.stdout.write(orjson.dumps(totals, option=orjson.OPT_INDENT_2).decode() + "\n")
+        return
+    out.print(_demo_table(asked))
+    out.print(_totals_table(totals))
+    out.print(Text(f"cost: {cost_line(sum((a.outcome.cost for a in asked), Cost()))}", style="dim"))
+    out.print(Text(f"promise of policy {gateway.name!r}: {certificate_line(gateway)}", style="dim"))
+
+
+@app.command()
+@_plainly
+def check(policy: Annotated[str, typer.Argument(help="A shipped policy's name, or a policy file.")]) -> None:
+    """Load a policy and say what it does; exits 2 and names file and line when it cannot run."""
+    out.print(policy_view(load_gateway(policy)))
+
+
+@app.command()
+@_plainly
+def explain(
+    trace: Annotated[Path, typer.Argument(help="A trace file.")],
+    id_: Annotated[
+        str | None, typer.Option("--id", help="The decision's id, or how it starts; the last one without.")
+    ] = None,
+    as_json: JsonOption = False,
+    replay: Annotated[
+        str | None, typer.Option(help="Also say what this policy would have done, with no calls.")
+    ] = None,
+) -> None:
+    """Explain a recorded decision: signals, what each added, thresholds, costs."""
+    record = _find(read(trace), id_) or _missing(trace, id_)
+    if as_json:
+        sys.stdout.write(orjson.dumps(explanation(record), option=orjson.OPT_INDENT_2).decode() + "\n")
+    else:
+        out.print(trace_view(record))
+    if replay:
+        out.print(outcome_panel(load_gateway(replay).replay(record)))
+
+
+@app.command()
+@_plainly
+def serve(
+    policy: PolicyOption = "balanced",
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8800,
+    trace: TraceOption = None,
+    text: Annotated[bool, typer.Option(help="Keep questions and answers in the trace file.")] = False,
+) -> None:
+    """Serve the gate as an OpenAI-compatible endpoint: point any client's base_url at it."""
+    # starlette and uvicorn take a quarter of a second to import, which the other commands need not pay
+    from gate.proxy.app import create_app
+    from gate.proxy.server import serve as run
+
+    gateway = load_gateway(policy)
+    out.print(policy_view(gateway))
+    run(create_app(gateway, trace_sink=TraceFile(trace, text=text).append if trace else None), host, port)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        out.print(__version__, highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Exists for ``--version``."""
+
+
+def main() -> None:
+    app()
+
+
+# --- explain -----------------------------------------------------------------------------------------------------
+
+
+def _find(records: Iterable[TraceRecord], id_: str | None) -> TraceRecord | None:
+    found = None
+    for record in records:
+        if id_ is None or record.id.startswith(id_):
+            found = record
+    return found
+
+
+def _missing(trace: Path, id_: str | None) -> NoReturn:
+    raise RequestError(f"{trace} holds no decision {id_!r}" if id_ else f"{trace} holds no decisions")
+
+
+# --- demo --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    fact: Fact
+    outcome: Outcome
+    record: TraceRecord
+
+    @property
+    def draft(self) -> str:
+        """What the first model would have said without the gate."""
+        generations = self.record.tape[0].generations
+        return generations.choices[0].text if generations else ""
+
+    def right(self, said: str) -> bool:
+        return normalize(said) == normalize(self.fact.answer)
+
+
+def demo_facts(count: int) -> list[Fact]:
+    """Test facts in an order that depends on nothing but their keys: nobody picked them."""
+    return sorted(facts_of("test"), key=lambda fact: unit_hash(fact.key, "demo"))[:count]
+
+
+def demo_totals(asked: list[_Asked]) -> dict[str, dict[str, float]]:
+    """Answered, right and wrong, without and with the gate."""
+    answered = [a for a in asked if a.outcome.answered]
+
+    def tally(texts: list[tuple[_Asked, str]]) -> dict[str, float]:
+        right = sum(a.right(said) for a, said in texts)
+        wrong = len(texts) - right
+        share = wrong / len(texts) if texts else 0.0
+        return {
+            "asked": len(asked),
+            "answered": len(texts),
+            "right": right,
+            "wrong": wrong,
+            "error_among_answers": share,
+        }
+
+    return {
+        "without gate": tally([(a, a.draft) for a in asked]),
+        "with gate": tally([(a, a.outcome.text) for a in answered]),
+    }
+
+
+def _demo_table(asked: list[_Asked]) -> Table:
+    table = Table("question", "model alone", "through the gate", "p", "way", title_justify="left")
+    for a in asked:
+        alone = Text(a.draft, style="green" if a.right(a.draft) else "red")
+        if a.outcome.answered:
+            said = Text(a.outcome.text, style="green" if a.right(a.outcome.text) else "red")
+        else:
+            said = Text("(declined)", style=STYLE[a.outcome.action])
+        p = f"{a.outcome.confidence.p:.2f}" if a.outcome.confidence else ""
+        table.add_row(Text(a.fact.question), alone, said, p, _short_way(a.outcome))
+    return table
+
+
+def _short_way(outcome: Outcome) -> str:
+    taken = [s.decision.action.value for s in outcome.steps[:-1] if s.decision.action.value != "gather"]
+    return " → ".join(taken) or "at once"
+
+
+def _totals_table(totals: dict[str, dict[str, float]]) -> Table:
+    table = Table("", "asked", "answered", "right", "wrong", "wrong among answers")
+    for name, row in totals.items():
+        numbers = [str(int(row[key])) for key in ("asked", "answered", "right", "wrong")]
+        table.add_row(name, *numbers, f"{row['error_among_answers']:.0%}")
+    return table

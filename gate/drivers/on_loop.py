@@ -1,0 +1,164 @@
+"""Run flows on an asyncio event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import httpx
+import tenacity
+from httpx_aiohttp import AiohttpTransport
+
+from gate.drivers.retrying import HTTP_ERRORS, MAX_BODY, http_arguments, http_error, retrying, too_long
+from gate.drivers.world import NO_DEADLINE, Done, Recording, World, advance, cost_of, tape_entry
+from gate.effects import Effect, Flow, Generate, Observe, Reply, Retrieve, Together
+from gate.errors import GateError, UpstreamError, UpstreamTimeout
+from gate.ports import LocalUpstream, Upstream, WireUpstream, is_local
+from gate.types import Cost, Generations, Passage
+
+T = TypeVar("T")
+_LOCAL_THREADS = 4
+
+
+class AsyncDriver:
+    """Runs flows on the current event loop. One a loop; close it with ``aclose``."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._client = httpx.AsyncClient(transport=AiohttpTransport(), timeout=None)  # noqa: S113 - deadlines below
+        self._threads = ThreadPoolExecutor(_LOCAL_THREADS, thread_name_prefix="gate-local")
+
+    async def aclose(self) -> None:
+        await self._client.aclose()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def run(self, flow: Flow[T], recording: Recording, *, seconds: float | None = None) -> T:
+        """The flow's result. After ``seconds``, effects fail with `UpstreamTimeout`."""
+        deadline = NO_DEADLINE if seconds is None else time.monotonic() + seconds
+        return await self._drive(flow, recording, deadline)
+
+    async def _drive(self, flow: Flow[T], recording: Recording, deadline: float) -> T:
+        reply: Any = None
+        error: GateError | None = None
+        try:
+            while True:
+                effect = advance(flow, reply, error)
+                if isinstance(effect, Done):
+                    return effect.result
+                reply, error = None, None
+                try:
+                    reply = await self._perform(effect, recording, deadline)
+                except GateError as raised:
+                    error = raised
+        finally:
+            flow.close()
+
+    async def _perform(self, effect: Effect, recording: Recording, deadline: float) -> Any:
+        match effect:
+            case Generate():
+                return await self._generate(effect, recording, deadline)
+            case Retrieve():
+                return await self._retrieve(effect, recording)
+            case Together(flows):
+                return await self._together(flows, recording, deadline)
+            case Observe(step):
+                recording.steps.append(step)
+                return None
+
+    async def _together(self, flows: tuple[Flow[Any], ...], recording: Recording, deadline: float) -> tuple[Any, ...]:
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._drive(flow, recording, deadline)) for flow in flows]
+        except* GateError as errors:
+            raise _first(errors) from None
+        finally:
+            for flow in flows:  # those never started
+                flow.close()
+        return tuple(task.result() for task in tasks)
+
+    async def _retrieve(self, effect: Retrieve, recording: Recording) -> Reply[tuple[Passage, ...]]:
+        began = time.monotonic()
+        retriever = self._world.retrievers[effect.retriever]
+        loop = asyncio.get_running_loop()
+        found = await loop.run_in_executor(self._threads, retriever.search, effect.query, effect.k)
+        cost = Cost(seconds=time.monotonic() - began)
+        recording.tape.append(tape_entry(effect, cost, found))
+        return Reply(found, cost)
+
+    async def _generate(self, effect: Generate, recording: Recording, deadline: float) -> Reply[Generations]:
+        world, began, calls = self._world, time.monotonic(), 0
+        until = world.deadline(effect.upstream, deadline)
+
+        async def attempt(asked: Generate) -> Generations:
+            nonlocal calls
+            calls += 1
+            return await self._once(world.upstreams[asked.upstream], asked, until)
+
+        try:
+            value = await self._adapting(effect, attempt, until)
+        except UpstreamError as error:
+            error.cost = cost_of(world, effect.upstream, calls, began)
+            recording.tape.append(tape_entry(effect, error.cost, error=error))
+            raise
+        cost = cost_of(world, effect.upstream, calls, began, value)
+        recording.tape.append(tape_entry(effect, cost, value))
+        return Reply(value, cost)
+
+    async def _adapting(self, effect: Generate, attempt: Callable[[Generate], Any], until: float) -> Generations:
+        """Retry what may pass; drop optional fields the upstream refuses, and remember them."""
+        while True:
+            asked = self._world.trimmed(effect)
+            try:
+                return await tenacity.AsyncRetrying(**retrying(until))(attempt, asked)
+            except UpstreamError as error:
+                if not self._world.learn(effect, error):
+                    raise
+
+    async def _once(self, upstream: Upstream, effect: Generate, until: float) -> Generations:
+        try:
+            async with asyncio.timeout_at(_loop_time(until)):
+                if is_local(upstream):
+                    return await self._local(upstream, effect)
+                return await self._send(upstream, effect)
+        except TimeoutError:
+            raise UpstreamTimeout(effect.upstream, "did not answer before the deadline") from None
+
+    async def _local(self, upstream: LocalUpstream, effect: Generate) -> Generations:
+        cancelled = threading.Event()
+        try:
+            loop = asyncio.get_running_loop()
+            return await loop.run_in_executor(self._threads, upstream.complete, effect, cancelled.is_set)
+        except asyncio.CancelledError:
+            cancelled.set()
+            raise
+
+    async def _send(self, upstream: WireUpstream, effect: Generate) -> Generations:
+        request = upstream.encode(effect)
+        body = bytearray()
+        try:
+            async with self._client.stream(**http_arguments(request)) as response:
+                async for chunk in response.aiter_bytes():
+                    body += chunk
+                    if len(body) > MAX_BODY:
+                        raise too_long(upstream.name)
+        except HTTP_ERRORS as error:
+            raise http_error(upstream.name, error) from error
+        return upstream.decode(response.status_code, response.headers, bytes(body))
+
+
+def _loop_time(until: float) -> float | None:
+    """A monotonic time as the running loop's own clock has it."""
+    if until == NO_DEADLINE:
+        return None
+    return asyncio.get_running_loop().time() + until - time.monotonic()
+
+
+def _first(errors: BaseExceptionGroup[GateError]) -> GateError:
+    inner: BaseException = errors
+    while isinstance(inner, BaseExceptionGroup):
+        inner = inner.exceptions[0]
+    return inner if isinstance(inner, GateError) else GateError(str(inner))

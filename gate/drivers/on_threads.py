@@ -1,0 +1,196 @@
+"""Run flows on threads, for callers without an event loop."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import FIRST_COMPLETED, FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import httpx
+import tenacity
+
+from gate.drivers.retrying import HTTP_ERRORS, MAX_BODY, http_arguments, http_error, retrying, too_long
+from gate.drivers.world import NO_DEADLINE, Done, Recording, World, advance, cost_of, tape_entry
+from gate.effects import Effect, Flow, Generate, Observe, Reply, Retrieve, Together
+from gate.errors import GateError, UpstreamError, UpstreamTimeout
+from gate.ports import Upstream, is_local
+from gate.types import Cost, Generations
+
+T = TypeVar("T")
+
+
+class _GivenUp:
+    """Whether a run, or the branch of one, is over: then whoever still waits for an upstream lets go."""
+
+    def __init__(self, *outer: Future[None]) -> None:
+        self._own: Future[None] = Future()
+        self.signals = (*outer, self._own)
+
+    def __call__(self) -> bool:
+        return any(signal.done() for signal in self.signals)
+
+    def set(self) -> None:
+        self._own.set_result(None)
+
+    def branch(self) -> _GivenUp:
+        return _GivenUp(*self.signals)
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """One threaded run: its recording, its deadline, and whether it was given up."""
+
+    recording: Recording
+    deadline: float
+    given_up: _GivenUp = field(default_factory=_GivenUp)
+
+
+class ThreadedDriver:
+    """Runs flows for callers without an event loop. Safe to share between threads; close it with ``close``.
+
+    Each call to an upstream waits on a worker thread, so that the caller is back by the deadline even when a server
+    trickles; the worker lets go at its next byte or time-out.
+    """
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._client = httpx.Client(timeout=None)  # noqa: S113 - every request sets its own
+
+    def close(self) -> None:
+        self._client.close()
+
+    def run(self, flow: Flow[T], recording: Recording, *, seconds: float | None = None) -> T:
+        """The flow's result. After ``seconds``, effects fail with `UpstreamTimeout`."""
+        run = _Run(recording, NO_DEADLINE if seconds is None else time.monotonic() + seconds)
+        try:
+            return self._drive(flow, run)
+        finally:
+            run.given_up.set()
+
+    def _drive(self, flow: Flow[T], run: _Run) -> T:
+        reply: Any = None
+        error: GateError | None = None
+        try:
+            while True:
+                effect = advance(flow, reply, error)
+                if isinstance(effect, Done):
+                    return effect.result
+                reply, error = None, None
+                try:
+                    reply = self._perform(effect, run)
+                except GateError as raised:
+                    error = raised
+        finally:
+            flow.close()
+
+    def _perform(self, effect: Effect, run: _Run) -> Any:
+        match effect:
+            case Generate():
+                return self._generate(effect, run)
+            case Retrieve():
+                began = time.monotonic()
+                found = self._world.retrievers[effect.retriever].search(effect.query, effect.k)
+                cost = Cost(seconds=time.monotonic() - began)
+                run.recording.tape.append(tape_entry(effect, cost, found))
+                return Reply(found, cost)
+            case Together(flows):
+                return self._together(flows, run)
+            case Observe(step):
+                run.recording.steps.append(step)
+                return None
+
+    def _together(self, flows: tuple[Flow[Any], ...], run: _Run) -> tuple[Any, ...]:
+        if not flows:
+            return ()
+        if len(flows) == 1:
+            return (self._drive(flows[0], run),)
+        branch = _Run(run.recording, run.deadline, run.given_up.branch())
+        with ThreadPoolExecutor(len(flows), thread_name_prefix="gate-together") as pool:
+            try:
+                futures = [pool.submit(self._drive, flow, branch) for flow in flows]
+                done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+                for future in done:
+                    future.result()  # raises the first failure
+                return tuple(future.result() for future in futures)
+            finally:
+                branch.given_up.set()
+
+    def _generate(self, effect: Generate, run: _Run) -> Reply[Generations]:
+        world, began, calls = self._world, time.monotonic(), 0
+        until = world.deadline(effect.upstream, run.deadline)
+
+        def attempt(asked: Generate) -> Generations:
+            nonlocal calls
+            calls += 1
+            return self._once(world.upstreams[asked.upstream], asked, until, run)
+
+        try:
+            value = self._adapting(effect, attempt, until)
+        except UpstreamError as error:
+            error.cost = cost_of(world, effect.upstream, calls, began)
+            run.recording.tape.append(tape_entry(effect, error.cost, error=error))
+            raise
+        cost = cost_of(world, effect.upstream, calls, began, value)
+        run.recording.tape.append(tape_entry(effect, cost, value))
+        return Reply(value, cost)
+
+    def _adapting(self, effect: Generate, attempt: Callable[[Generate], Generations], until: float) -> Generations:
+        """Retry what may pass; drop optional fields the upstream refuses, and remember them."""
+        while True:
+            try:
+                return tenacity.Retrying(**retrying(until))(attempt, self._world.trimmed(effect))
+            except UpstreamError as error:
+                if not self._world.learn(effect, error):
+                    raise
+
+    def _once(self, upstream: Upstream, effect: Generate, until: float, run: _Run) -> Generations:
+        given_up = run.given_up.branch()
+        call = _call(self._complete, upstream, effect, until, given_up)
+        limit = None if until == NO_DEADLINE else max(0.0, until - time.monotonic())
+        try:
+            waiting: list[Future[Any]] = [call, *given_up.signals]
+            wait(waiting, timeout=limit, return_when=FIRST_COMPLETED)
+            if call.done():
+                return call.result()
+            raise UpstreamTimeout(
+                effect.upstream, "was given up" if given_up() else "did not answer before the deadline"
+            )
+        finally:
+            given_up.set()
+
+    def _complete(
+        self, upstream: Upstream, effect: Generate, until: float, cancelled: Callable[[], bool]
+    ) -> Generations:
+        if is_local(upstream):
+            return upstream.complete(effect, cancelled)
+        request = upstream.encode(effect)
+        body = bytearray()
+        limit = None if until == NO_DEADLINE else max(0.001, until - time.monotonic())
+        try:
+            with self._client.stream(**http_arguments(request), timeout=limit) as response:
+                for chunk in response.iter_bytes():
+                    body += chunk
+                    if len(body) > MAX_BODY:
+                        raise too_long(upstream.name)
+                    if cancelled():
+                        raise UpstreamTimeout(upstream.name, "was given up")
+        except HTTP_ERRORS as error:
+            raise http_error(upstream.name, error) from error
+        return upstream.decode(response.status_code, response.headers, bytes(body))
+
+
+def _call(function: Callable[..., T], *arguments: Any) -> Future[T]:
+    """Run on a daemon thread of its own: one that hangs on a dead server must not keep the process alive."""
+    future: Future[T] = Future()
+
+    def work() -> None:
+        try:
+            future.set_result(function(*arguments))
+        except BaseException as error:  # noqa: BLE001 - handed to whoever waits on the future
+            future.set_exception(error)
+
+    threading.Thread(target=work, name="gate-call", daemon=True).start()
+    return future

@@ -1,0 +1,83 @@
+"""What is tried again, when, and for how long; and the HTTP library's errors as gate's own."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import aiohttp
+import httpx
+import tenacity
+
+from gate.errors import UpstreamError, UpstreamTimeout
+from gate.ports import HttpRequest
+
+_ATTEMPTS = 4
+MAX_BODY = 32 * 2**20
+"""Bytes of a reply; more is refused rather than held in memory."""
+HTTP_ERRORS = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, aiohttp.ClientError)
+_UNREACHABLE = "cannot be reached (is it running, and base_url right?)"
+_BROKEN_OFF = "broke the connection off before its answer was complete"
+
+
+def _timed_out(error: BaseException) -> bool:
+    return isinstance(error, TimeoutError)
+
+
+def http_error(upstream: str, error: Exception) -> UpstreamError:
+    """Every error of the HTTP libraries as one of ours, naming the upstream and the cause."""
+    # the aiohttp transport reports a refused or dropped connection as a time-out: what it was stands in the cause
+    beneath = error.__cause__ if isinstance(error.__cause__, aiohttp.ClientError) else error
+    if isinstance(beneath, aiohttp.ClientConnectorError):
+        return UpstreamError(upstream, _UNREACHABLE, retryable=True)
+    if isinstance(beneath, aiohttp.ClientConnectionError | aiohttp.ClientPayloadError) and not _timed_out(beneath):
+        return UpstreamError(upstream, _BROKEN_OFF, retryable=True)
+    if isinstance(error, httpx.TimeoutException) or _timed_out(error):
+        return UpstreamTimeout(upstream, "did not answer in time", retryable=False)
+    if isinstance(error, httpx.ConnectError):
+        return UpstreamError(upstream, _UNREACHABLE, retryable=True)
+    if isinstance(error, httpx.RemoteProtocolError | httpx.ReadError | httpx.WriteError | httpx.CloseError):
+        return UpstreamError(upstream, _BROKEN_OFF, retryable=True)
+    if isinstance(error, httpx.UnsupportedProtocol | httpx.InvalidURL):
+        return UpstreamError(upstream, "has a base_url that is no http address")
+    return UpstreamError(upstream, f"HTTP failed: {type(error).__name__}", retryable=True)
+
+
+class _Wait(tenacity.wait.wait_base):
+    """What the upstream asked for in Retry-After, else exponential back-off with full jitter."""
+
+    _backoff = tenacity.wait_random_exponential(multiplier=0.2, max=8)
+
+    def __call__(self, retry_state: tenacity.RetryCallState) -> float:
+        error = retry_state.outcome and retry_state.outcome.exception()
+        asked = error.retry_after if isinstance(error, UpstreamError) else None
+        return asked if asked is not None else self._backoff(retry_state)
+
+
+class _Late(tenacity.stop.stop_base):
+    """Stop when the next sleep would end past the deadline."""
+
+    def __init__(self, deadline: float) -> None:
+        self._deadline = deadline
+
+    def __call__(self, retry_state: tenacity.RetryCallState) -> bool:
+        return time.monotonic() + retry_state.upcoming_sleep >= self._deadline
+
+
+def retrying(deadline: float) -> dict[str, Any]:
+    """Retry what may pass, a few times, and never sleep past the deadline: then the last error stands."""
+
+    return {
+        "retry": tenacity.retry_if_exception(lambda error: isinstance(error, UpstreamError) and error.retryable),
+        "wait": _Wait(),
+        "stop": tenacity.stop_after_attempt(_ATTEMPTS) | _Late(deadline),
+        "reraise": True,
+    }
+
+
+def too_long(upstream: str) -> UpstreamError:
+    return UpstreamError(upstream, f"sent more than {MAX_BODY // 2**20} MiB")
+
+
+def http_arguments(request: HttpRequest) -> dict[str, Any]:
+    return {"method": "POST", "url": request.url, "headers": dict(request.headers), "json": dict(request.body)}

@@ -1,0 +1,124 @@
+"""Every error gate raises, in one tree.
+
+::
+
+    GateError
+    ├─ ConfigError              a policy, prompt or artefact cannot be used; names the file, the line and what would do
+    │  ├─ UnknownName           a name that stands for nothing; lists the nearest ones that do
+    │  ├─ MissingExtra          a package that an extra brings is not installed; names the pip line
+    │  └─ StaleCalibrator       fitted for other signals, prompts or upstreams than the ones that run
+    ├─ RequestError             the caller's fault (HTTP 4xx)
+    ├─ UpstreamError            a model endpoint failed; carries its name, the HTTP status and whether a retry may help
+    │  └─ UpstreamTimeout       … by not answering before the deadline
+    ├─ EvidenceUnavailable      a fact could not be gathered; the pipeline turns it into a missing signal
+    └─ ReplayGap                a replay needs a reply that was never recorded
+
+Abstaining is not an error but a `Decision`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from gate.types import Cost, TraceRecord
+
+__all__ = [
+    "ConfigError",
+    "EvidenceUnavailable",
+    "GateError",
+    "MissingExtra",
+    "ReplayGap",
+    "RequestError",
+    "StaleCalibrator",
+    "UnknownName",
+    "UpstreamError",
+    "UpstreamTimeout",
+]
+
+
+class GateError(Exception):
+    """The root: catch this to catch everything gate raises on purpose."""
+
+    trace: TraceRecord | None = None
+    """What had happened to the question until then, where a question was being answered."""
+
+
+class ConfigError(GateError):
+    """What was configured cannot run. ``where`` is ``file:line`` when known."""
+
+    def __init__(self, message: str, *, where: str = "") -> None:
+        super().__init__(f"{where}: {message}" if where else message)
+        self.where = where
+
+
+class UnknownName(ConfigError):
+    """A name stands for nothing that exists."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str], *, where: str = "") -> None:
+        names = sorted(known)
+        near = get_close_matches(name, names, n=1, cutoff=0.5)
+        hint = f"did you mean {near[0]!r}? " if near else ""
+        super().__init__(f"unknown {kind} {name!r}; {hint}known: {', '.join(names) or 'none'}", where=where)
+        self.name = name
+
+
+class MissingExtra(ConfigError):
+    """A package that an optional extra brings is not installed."""
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(f"this needs the package {package!r}; install it with: pip install 'gate-llm[{extra}]'")
+
+
+class StaleCalibrator(ConfigError):
+    """A calibrator was fitted for other inputs than the ones it is given."""
+
+
+class RequestError(GateError):
+    """The request itself cannot be served.
+
+    ``param`` names the offending field, ``status`` is the HTTP status, ``code`` a stable word for programs.
+    """
+
+    def __init__(self, message: str, *, param: str | None = None, status: int = 400, code: str | None = None) -> None:
+        super().__init__(message)
+        self.param = param
+        self.status = status
+        self.code = code
+
+
+class UpstreamError(GateError):
+    """A model endpoint failed. The message names the upstream and the cause, never a key or the user's text."""
+
+    cost: Cost | None = None
+    """What the calls that failed cost, once a driver has counted them."""
+
+    def __init__(
+        self,
+        upstream: str,
+        cause: str,
+        *,
+        status: int | None = None,
+        retryable: bool = False,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(f"upstream {upstream!r}: {cause}")
+        self.upstream = upstream
+        self.cause = cause
+        self.status = status
+        self.retryable = retryable
+        self.retry_after = retry_after
+
+
+class UpstreamTimeout(UpstreamError):
+    """A model endpoint did not answer before the deadline."""
+
+
+class EvidenceUnavailable(GateError):
+    """A fact could not be gathered; the message is the reason shown beside the missing signal."""
+
+
+class ReplayGap(GateError):
+    """A recorded trace holds no reply for what the flow asked: it cannot be judged from this trace."""

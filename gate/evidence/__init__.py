@@ -1,0 +1,20 @@
+"""Evidence: facts that cost something, each gathered once and shared. To add one: a file here and a line in SOURCES."""
+
+from gate.evidence.draft import Draft, DraftSource
+from gate.evidence.meanings import Meanings, MeaningsSource
+from gate.evidence.passages import Passages, PassagesSource
+from gate.evidence.samples import Samples, SamplesSource
+
+SOURCES = (DraftSource, PassagesSource, SamplesSource, MeaningsSource)
+
+__all__ = [
+    "SOURCES",
+    "Draft",
+    "DraftSource",
+    "Meanings",
+    "MeaningsSource",
+    "Passages",
+    "PassagesSource",
+    "Samples",
+    "SamplesSource",
+]

@@ -1,0 +1,53 @@
+"""The draft: the one answer on trial, with its token log-probabilities when the upstream gives them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from gate.effects import Flow, generate
+from gate.errors import EvidenceUnavailable
+from gate.evidence.asking import request
+from gate.ports import Evidence, Fact, Profile, Round
+from gate.types import Generation
+
+
+@dataclass(frozen=True)
+class Draft(Fact):
+    generation: Generation
+    model: str
+    """The model's name as the upstream reports it."""
+
+
+@dataclass(frozen=True, slots=True)
+class DraftSource:
+    """Asks once. The caller's temperature is kept; without one the draft is greedy, so that it repeats."""
+
+    name = "draft"
+    provides = Draft
+    needs: ClassVar[tuple[type[Fact], ...]] = ()
+    alternatives: int = 5
+
+    def calls(self, profile: Profile) -> int:
+        return 1
+
+    def gather(self, round_: Round, evidence: Evidence) -> Flow[Fact]:
+        options = round_.question.options
+        reply = yield from generate(
+            request(
+                round_,
+                n=1,
+                temperature=options.get("temperature", 0.0),
+                seed=options.get("seed"),
+                alternatives=self.alternatives,
+            )
+        )
+        return Draft(reply.cost, reply.value.choices[0], reply.value.model)
+
+
+def draft_of(evidence: Evidence) -> Draft:
+    """The draft of this round, which the pipeline gathers before anything else."""
+    draft = evidence.find(Draft)
+    if draft is None:
+        raise EvidenceUnavailable("there is no draft")
+    return draft

@@ -1,0 +1,153 @@
+"""One loaded policy, ready to run: the object behind the proxy, the command line and Python callers."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from datetime import UTC, datetime
+from typing import Any
+
+from gate.drivers import AsyncDriver, Recording, ReplayDriver, ThreadedDriver, World
+from gate.errors import GateError, ReplayGap
+from gate.pipeline import Plan, answer
+from gate.policy import Policy
+from gate.types import Budget, Certificate, Cost, Outcome, Question, TraceRecord
+
+
+@dataclass(slots=True)
+class Gateway:
+    """One loaded policy, ready to run. Safe to share between tasks, event loops and threads."""
+
+    policy: Policy
+    plan: Plan
+    world: World
+    running: Mapping[str, str]
+    """Fingerprints of what runs."""
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+    _threaded: ThreadedDriver | None = field(default=None, repr=False)
+    _async: dict[asyncio.AbstractEventLoop, AsyncDriver] = field(default_factory=dict, repr=False)
+
+    @property
+    def name(self) -> str:
+        return self.policy.name
+
+    @property
+    def policy_fingerprint(self) -> str:
+        return self.policy.fingerprint
+
+    @property
+    def certificate(self) -> Certificate | None:
+        held = self.policy.certificate
+        return None if held is None else Certificate(**held.model_dump())
+
+    @property
+    def void(self) -> tuple[str, ...]:
+        """Why the certificate does not hold for what runs; empty when it does, or when there is none."""
+        held = self.certificate
+        if held is None:
+            return ()
+        names = sorted(held.fingerprints.keys() | self.running.keys())
+        return tuple(
+            f"{name} is not what was certified"
+            for name in names
+            if held.fingerprints.get(name) != self.running.get(name)
+        )
+
+    @property
+    def certified(self) -> bool:
+        return self.certificate is not None and not self.void
+
+    def ask(self, question: Question, *, budget: Budget | None = None) -> tuple[Outcome, TraceRecord]:
+        """The outcome and its trace. Raises `UpstreamError` (with ``.trace``) when there is no first draft."""
+        plan, recording, begun = self._plan(budget), Recording(), _now()
+        try:
+            outcome = self._driver().run(answer(plan, question), recording, seconds=plan.budget.seconds)
+        except GateError as error:
+            raise self._with_trace(error, question, recording, begun) from error.__cause__
+        return outcome, self._trace(question, recording, begun, outcome)
+
+    async def aask(self, question: Question, *, budget: Budget | None = None) -> tuple[Outcome, TraceRecord]:
+        """`ask` on the running event loop; cancelling it cancels every call under way."""
+        plan, recording, begun = self._plan(budget), Recording(), _now()
+        try:
+            flow = answer(plan, question)
+            outcome = await self._async_driver().run(flow, recording, seconds=plan.budget.seconds)
+        except GateError as error:
+            raise self._with_trace(error, question, recording, begun) from error.__cause__
+        return outcome, self._trace(question, recording, begun, outcome)
+
+    def replay(self, record: TraceRecord) -> Outcome:
+        """What this policy makes of a recorded question, with no calls. Raises `ReplayGap` where it cannot be told."""
+        if record.question is None:
+            raise ReplayGap("this trace was kept without text: record with text to replay")
+        return ReplayDriver(record.tape).run(answer(self._plan(None), record.question), Recording())
+
+    def close(self) -> None:
+        """Close what `ask` opened."""
+        if self._threaded is not None:
+            self._threaded.close()
+            self._threaded = None
+
+    async def aclose(self) -> None:
+        """Close what `ask` opened and what `aask` opened on this loop."""
+        driver = self._async.pop(asyncio.get_running_loop(), None)
+        if driver is not None:
+            await driver.aclose()
+        self.close()
+
+    def _driver(self) -> ThreadedDriver:
+        with self._lock:
+            self._threaded = self._threaded or ThreadedDriver(self.world)
+            return self._threaded
+
+    def _async_driver(self) -> AsyncDriver:
+        loop = asyncio.get_running_loop()
+        with self._lock:
+            for stale in [known for known in self._async if known.is_closed()]:
+                del self._async[stale]
+            if loop not in self._async:
+                self._async[loop] = AsyncDriver(self.world)
+            return self._async[loop]
+
+    def _plan(self, budget: Budget | None) -> Plan:
+        """The plan under the caller's budget, which may tighten the policy's but not loosen it."""
+        plan = self.plan
+        if self.void and self.policy.on_void == "abstain":
+            plan = replace(plan, frozen="certificate_void")
+        return plan if budget is None else replace(plan, budget=_tighter(plan.budget, budget))
+
+    def _trace(
+        self, question: Question, recording: Recording, begun: str, outcome: Outcome | None, error: str | None = None
+    ) -> TraceRecord:
+        return TraceRecord(
+            id=uuid.uuid4().hex,
+            started=begun,
+            policy=self.name,
+            policy_fingerprint=self.policy_fingerprint,
+            certified=self.certified,
+            steps=tuple(recording.steps),
+            question=question,
+            tape=tuple(recording.tape),
+            outcome=outcome,
+            error=error,
+            action=outcome.action if outcome else None,
+            cost=outcome.cost if outcome else sum((entry.cost for entry in recording.tape), Cost()),
+        )
+
+    def _with_trace(self, error: GateError, question: Question, recording: Recording, begun: str) -> GateError:
+        error.trace = self._trace(question, recording, begun, None, str(error))
+        return error
+
+
+def _tighter(ours: Budget, theirs: Budget) -> Budget:
+    def least(a: Any, b: Any) -> Any:
+        return a if b is None else b if a is None else min(a, b)
+
+    return Budget(*(least(getattr(ours, f.name), getattr(theirs, f.name)) for f in fields(Budget)))
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")

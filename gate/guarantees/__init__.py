@@ -1,0 +1,1 @@
+"""Guarantees: statistical promises about what is let through, and the certificates behind them."""

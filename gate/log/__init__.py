@@ -1,0 +1,1 @@
+"""The decision log: what was decided, when and why."""

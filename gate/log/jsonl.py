@@ -1,0 +1,64 @@
+"""Traces as JSON lines: one `TraceRecord` a line, appended whole."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from threading import Lock
+
+from pydantic import TypeAdapter, ValidationError
+
+from gate.errors import ConfigError
+from gate.types import TraceRecord
+
+_ADAPTER = TypeAdapter(TraceRecord)
+
+
+def to_json(record: TraceRecord) -> bytes:
+    return _ADAPTER.dump_json(record)
+
+
+def from_json(line: bytes | str) -> TraceRecord:
+    return _ADAPTER.validate_json(line)
+
+
+def without_text(record: TraceRecord) -> TraceRecord:
+    """The record with scalars only: no question, no answer, no passages. It can be explained but not replayed."""
+    return dataclasses.replace(record, question=None, tape=(), outcome=None)
+
+
+class TraceFile:
+    """Appends records to a file, one line each. Safe to share between threads of one process.
+
+    Text is dropped unless ``text`` is true: what users write is theirs.
+    """
+
+    def __init__(self, path: Path, *, text: bool = False) -> None:
+        self._path = path
+        self._text = text
+        self._lock = Lock()
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+    def append(self, record: TraceRecord) -> None:
+        line = to_json(record if self._text else without_text(record)) + b"\n"
+        with self._lock, self._path.open("ab") as file:
+            file.write(line)
+
+
+def read(path: Path) -> Iterator[TraceRecord]:
+    """Every record of a file. Raises `ConfigError` with the line of the first that is broken."""
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, 1):
+                if line.strip():
+                    yield _record(line, f"{path}:{number}")
+    except OSError as error:
+        raise ConfigError(f"cannot read the trace: {error.strerror}", where=str(path)) from error
+
+
+def _record(line: bytes, where: str) -> TraceRecord:
+    try:
+        return from_json(line)
+    except ValidationError as error:
+        raise ConfigError(f"not a trace record: {error.errors()[0]['msg']}", where=where) from error

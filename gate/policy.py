@@ -1,0 +1,278 @@
+"""The schema of a policy file, and reading one: names and numbers only, nothing is built here.
+
+A policy is YAML. Unknown keys, impossible promises and broken values are refused with file, line and the nearest valid
+key; names that stand for nothing are refused the same way where they are looked up, in `gate.assemble`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+import typing
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from gate.errors import ConfigError, UnknownName
+from gate.prompts import locate
+from gate.rules.threshold import ThresholdRule
+
+Place = tuple[str | int, ...]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Promise(_Part):
+    """``max_error``: the largest share of wrong answers among those let through; ``confidence``: how sure of it."""
+
+    max_error: Share
+    confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
+
+
+class PriceSettings(_Part):
+    """US dollars per million tokens."""
+
+    prompt: float = Field(default=0, ge=0)
+    completion: float = Field(default=0, ge=0)
+
+
+class UpstreamSettings(BaseModel):
+    """A model endpoint. Keys beyond these are the options of its ``kind`` and are checked by it."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    kind: str
+    price: PriceSettings = PriceSettings()
+    timeout: float = Field(default=30, gt=0, le=3600)
+    """Seconds for one call, retries included."""
+
+
+class SampleSettings(_Part):
+    n: int = Field(default=5, ge=2, le=32)
+    temperature: float = Field(default=1.0, gt=0, le=2)
+    seed: int | None = None
+    """Makes samples repeat where the upstream allows it."""
+
+
+class MeaningSettings(_Part):
+    judge: Literal["normalized", "lexical"] = "normalized"
+    similarity: float = Field(default=85, ge=0, le=100)
+
+
+class RetrieveSettings(_Part):
+    retriever: Name
+    prompt: Name = "with_passages"
+    k: int = Field(default=3, ge=1, le=50)
+
+
+class RouteSettings(_Part):
+    """Which ways there are beside answering and abstaining."""
+
+    retrieve: RetrieveSettings | None = None
+    escalate: bool = True
+    """Along the ``ladder``."""
+
+
+class RetrieverSettings(_Part):
+    """``pocket_world``: the passages that ship with the pocket model; ``bm25``: a JSON-lines file at ``path``."""
+
+    kind: Literal["pocket_world", "bm25"]
+    path: str | None = None
+
+    @model_validator(mode="after")
+    def _path(self) -> RetrieverSettings:
+        if (self.kind == "bm25") != (self.path is not None):
+            raise ValueError("'path' goes with kind 'bm25', and kind 'bm25' needs it")
+        return self
+
+
+class BudgetSettings(_Part):
+    """The most one question may cost; a budget is a hard stop."""
+
+    calls: int | None = Field(default=20, ge=1)
+    tokens: int | None = Field(default=None, ge=1)
+    seconds: float | None = Field(default=60, gt=0)
+    money: float | None = Field(default=None, gt=0)
+
+
+class CertificateSettings(_Part):
+    """The evidence behind the promise, written by tuning. See `gate.types.Certificate`."""
+
+    alpha: Share
+    delta: Share
+    n: int = Field(ge=1)
+    answered: int = Field(ge=0)
+    errors: int = Field(ge=0)
+    bound: float = Field(ge=0, le=1)
+    segment: str
+    date: str
+    fingerprints: dict[str, str]
+
+
+class Policy(_Part):
+    """One policy file."""
+
+    name: Name
+    summary: str = ""
+    promise: Promise
+    upstreams: dict[Name, UpstreamSettings] = Field(min_length=1)
+    ladder: tuple[Name, ...] = Field(min_length=1)
+    """Upstreams from the first asked to the strongest."""
+    tiers: tuple[tuple[Name, ...], ...] = Field(default=(("draft",), ("samples", "meanings")), min_length=1)
+    """Evidence in the order it is bought."""
+    samples: SampleSettings = SampleSettings()
+    meanings: MeaningSettings = MeaningSettings()
+    signals: tuple[Name, ...] = Field(min_length=1)
+    calibrator: str
+    """A calibrator file beside the policy, or ``vote_share`` for the uncalibrated fall-back."""
+    rule: ThresholdRule
+    routes: RouteSettings = RouteSettings()
+    retrievers: dict[Name, RetrieverSettings] = {}
+    abstain: str = "I am not sure enough of an answer to give you one."
+    """What a refusal says."""
+    budget: BudgetSettings = BudgetSettings()
+    on_failure: Literal["abstain", "pass_through"] = "abstain"
+    """When confidence cannot be computed: abstain, or let the draft through, marked."""
+    on_void: Literal["serve", "abstain"] = "serve"
+    """When the certificate does not hold for what runs: keep serving, marked, or abstain from everything."""
+    certificate: CertificateSettings | None = None
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Policy:
+        held = self.certificate
+        if held and held.bound > self.promise.max_error:
+            raise ValueError(
+                f"the certificate shows at most {held.bound:.4f} error, which does not back max_error "
+                f"{self.promise.max_error}: tune again or promise less"
+            )
+        if held and (held.alpha > self.promise.max_error or held.delta > 1 - self.promise.confidence + 1e-12):
+            raise ValueError("the certificate was made for a weaker promise than this policy gives: tune again")
+        if len(set(self.ladder)) < len(self.ladder):
+            raise ValueError("an upstream stands twice in the ladder")
+        if not self.tiers[0] or self.tiers[0][0] != "draft":
+            raise ValueError("the first tier must start with 'draft'")
+        return self
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of everything that bears on a decision: not the name, the summary or the certificate itself."""
+        content = self.model_dump_json(exclude={"name", "summary", "certificate"})
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyFile:
+    """A policy with where it came from, so that later errors can name the line."""
+
+    policy: Policy
+    path: Path
+    lines: Mapping[Place, int]
+
+    def where(self, *place: str | int) -> str:
+        """``file:line`` of a key, or of the nearest one above it."""
+        while place and place not in self.lines:
+            place = place[:-1]
+        return f"{self.path}:{self.lines.get(place, 1)}"
+
+
+def find(name_or_path: str) -> Path:
+    """A policy file by path, or a shipped one by name."""
+    path = Path(name_or_path)
+    if path.suffix in {".yaml", ".yml"} or path.parent != Path():
+        return path
+    folder = locate("policies")
+    shipped = folder / f"{name_or_path}.yaml"
+    if not shipped.is_file():
+        raise UnknownName("policy", name_or_path, (p.stem for p in folder.glob("*.yaml")))
+    return shipped
+
+
+def read(path: Path) -> PolicyFile:
+    """Read and check a policy file. Raises `ConfigError`, with file and line."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read the policy: {error}", where=str(path)) from error
+    lines: dict[Place, int] = {}
+    try:
+        node = yaml.compose(text, Loader=yaml.SafeLoader)
+        if not isinstance(node, yaml.MappingNode):
+            raise ConfigError("a policy is a mapping of keys to values", where=f"{path}:1")
+        lines.update(_lines(node, (), path))
+        data = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = mark.line + 1 if mark else 1
+        problem = getattr(error, "problem", None) or "not YAML"
+        raise ConfigError(f"not YAML: {problem}", where=f"{path}:{line}") from error
+    try:
+        return PolicyFile(Policy.model_validate(data), path, lines)
+    except ValidationError as error:
+        raise _refused(error, Policy, path, lines) from error
+
+
+def options(file: PolicyFile, model: type[BaseModel], values: Mapping[str, Any], *place: str | int) -> BaseModel:
+    """Check the options of one part against that part's own model, with the policy's file and line in errors."""
+    try:
+        return model.model_validate(dict(values))
+    except ValidationError as error:
+        below = {p[len(place) :]: line for p, line in file.lines.items() if p[: len(place)] == place}
+        raise _refused(error, model, file.path, below) from error
+
+
+def _lines(node: yaml.Node, place: Place, path: Path) -> Iterator[tuple[Place, int]]:
+    yield place, node.start_mark.line + 1
+    if isinstance(node, yaml.MappingNode):
+        seen = set()
+        for key, value in node.value:
+            if key.value in seen:
+                raise ConfigError(f"the key {key.value!r} stands twice", where=f"{path}:{key.start_mark.line + 1}")
+            seen.add(key.value)
+            yield (*place, key.value), key.start_mark.line + 1
+            yield from ((p, line) for p, line in _lines(value, (*place, key.value), path) if p != (*place, key.value))
+    elif isinstance(node, yaml.SequenceNode):
+        for number, item in enumerate(node.value):
+            yield from _lines(item, (*place, number), path)
+
+
+def _refused(error: ValidationError, model: type[BaseModel], path: Path, lines: Mapping[Place, int]) -> ConfigError:
+    """The first validation error as one sentence with file and line."""
+    first = error.errors()[0]
+    place: Place = first["loc"]
+    known = place
+    while known and known not in lines:
+        known = known[:-1]
+    where = f"{path}:{lines.get(known, 1)}"
+    key = ".".join(str(part) for part in place)
+    if first["type"] == "extra_forbidden":
+        return UnknownName("key", str(place[-1]), _keys(model, place[:-1]), where=where)
+    if first["type"] == "missing":
+        return ConfigError(f"the key {key!r} is missing", where=where)
+    message = first["msg"].removeprefix("Value error, ")
+    return ConfigError(f"{key}: {message}" if key else message, where=where)
+
+
+def _keys(model: type[BaseModel], place: Place) -> list[str]:
+    """The keys that are valid at a place of the schema."""
+    current: Any = model
+    for part in place:
+        fields = getattr(current, "model_fields", None)
+        current = fields[part].annotation if fields and part in fields else current
+        current = next(iter(_models(current)), current)
+    return sorted(getattr(current, "model_fields", {}))
+
+
+def _models(annotation: Any) -> Iterator[type[BaseModel]]:
+    """Every pydantic model named in an annotation."""
+    if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
+        yield annotation
+    for argument in typing.get_args(annotation):
+        yield from _models(argument)

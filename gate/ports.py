@@ -1,0 +1,265 @@
+"""Every seam of gate on one page: read this first.
+
+To add a signal, an evidence source, a calibrator, a rule, a route, an upstream or a retriever, write one file that
+fits the protocol here and add one line to that folder's tuple. The conformance tests run over those tuples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol, TypeVar
+
+from typing_extensions import TypeIs
+
+from gate.effects import Flow, Generate
+from gate.types import (
+    Action,
+    Confidence,
+    Cost,
+    Decision,
+    Generation,
+    Generations,
+    JsonObject,
+    Message,
+    Passage,
+    Question,
+    SignalVector,
+    Stage,
+)
+
+# --- evidence: facts that cost something -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Fact:
+    """The root of all evidence. ``cost`` is what gathering it cost."""
+
+    cost: Cost
+
+
+F = TypeVar("F", bound=Fact)
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """The facts of one round, keyed by their class, and the reasons for those that could not be had."""
+
+    facts: Mapping[type[Fact], Fact] = field(default_factory=dict)
+    missing: Mapping[type[Fact], str] = field(default_factory=dict)
+
+    def find(self, kind: type[F]) -> F | None:
+        fact = self.facts.get(kind)
+        return fact if isinstance(fact, kind) else None
+
+    def having(self, fact: Fact) -> Evidence:
+        return Evidence({**self.facts, type(fact): fact}, self.missing)
+
+    def lacking(self, kind: type[Fact], reason: str) -> Evidence:
+        return Evidence(self.facts, {**self.missing, kind: reason})
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """What an upstream can do, as data: nobody asks which vendor it is."""
+
+    logprobs: bool = True
+    """Gives the log-probability of the tokens it generates."""
+    top_logprobs: int = 5
+    """The most alternatives a token it lists; 0 when it lists none."""
+    n: int = 8
+    """The most answers it gives to one request; 1 when it cannot give several."""
+    tools: bool = True
+    seed: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One turn of the loop: who is asked what, this time."""
+
+    number: int
+    question: Question
+    upstream: str
+    profile: Profile
+    messages: tuple[Message, ...]
+    """What the upstream is sent: the question's messages, or a prompt that also holds passages."""
+    passages: tuple[Passage, ...] = ()
+    tokens_left: int | None = None
+    """What the budget still allows; None = no limit."""
+    cost: Cost = Cost()
+    """What opening this round cost, before anything was gathered in it (a search, say)."""
+
+    def stage(self, tier: int) -> Stage:
+        return Stage(self.upstream, bool(self.passages), tier)
+
+
+class EvidenceSource(Protocol):
+    """Gathers one kind of fact by yielding effects. Raises `EvidenceUnavailable` with the reason when it cannot."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def provides(self) -> type[Fact]: ...
+    @property
+    def needs(self) -> tuple[type[Fact], ...]: ...
+
+    def calls(self, profile: Profile) -> int:
+        """The most upstream calls ``gather`` makes: what the budget is checked against beforehand."""
+        ...
+
+    def gather(self, round_: Round, evidence: Evidence) -> Flow[Fact]: ...
+
+
+# --- signals: pure functions of evidence -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Why a signal has no value."""
+
+    reason: str
+
+
+class Signal(Protocol):
+    """One number bearing on correctness; higher = more likely correct. No I/O, no state, no effects."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def needs(self) -> tuple[type[Fact], ...]: ...
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """The closed range a value lies in."""
+        ...
+
+    def measure(self, evidence: Evidence) -> float | Missing: ...
+
+
+# --- from signals to a decision ----------------------------------------------------------------------------------
+
+
+class Calibrator(Protocol):
+    """Makes one probability of a signal vector. Apply-only: it is loaded fitted."""
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    def check(self, signals: tuple[str, ...], stages: tuple[Stage, ...]) -> None:
+        """Raise `StaleCalibrator` unless it was fitted for these signals and stages."""
+        ...
+
+    def confidence(self, vector: SignalVector, stage: Stage) -> Confidence: ...
+
+
+class Rule(Protocol):
+    """Chooses the next action among those that are open."""
+
+    def decide(self, confidence: Confidence, stage: Stage, open_actions: frozenset[Action]) -> Decision: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """A route that is over: the text to give back, and the answer behind it if there is one."""
+
+    text: str
+    generation: Generation | None = None
+
+
+class Route(Protocol):
+    """Carries out an action: ends, or opens another round."""
+
+    @property
+    def action(self) -> Action: ...
+
+    def open(self, round_: Round) -> bool:
+        """Whether this route can be taken from here."""
+        ...
+
+    def follow(self, round_: Round, evidence: Evidence, decision: Decision) -> Flow[Round | Ending]:
+        """Raises `EvidenceUnavailable` when it turns out to lead nowhere (nothing retrieved, say)."""
+        ...
+
+
+# --- the outside -------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class HttpRequest:
+    """What a wire dialect wants sent: JSON by POST to a complete ``url``. Headers may hold a key: never log them."""
+
+    url: str
+    headers: Mapping[str, str]
+    body: JsonObject
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """US dollars per million tokens."""
+
+    prompt: float = 0.0
+    completion: float = 0.0
+
+
+class WireUpstream(Protocol):
+    """A model behind HTTP: pure encode and decode, no sockets. Drivers do the sending."""
+
+    kind: ClassVar[str]
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def profile(self) -> Profile: ...
+    @property
+    def price(self) -> Price: ...
+    @property
+    def fingerprint(self) -> str:
+        """Changes when the model or the way it is asked changes."""
+        ...
+
+    def encode(self, effect: Generate) -> HttpRequest: ...
+
+    def decode(self, status: int, headers: Mapping[str, str], body: bytes) -> Generations:
+        """Raise `UpstreamError` for anything but a usable reply: error status, HTML, broken JSON, no choices."""
+        ...
+
+
+class LocalUpstream(Protocol):
+    """A model in this process. ``complete`` blocks; drivers run it on a thread."""
+
+    kind: ClassVar[str]
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def profile(self) -> Profile: ...
+    @property
+    def price(self) -> Price: ...
+    @property
+    def fingerprint(self) -> str: ...
+
+    def complete(self, effect: Generate, cancelled: Callable[[], bool]) -> Generations:
+        """Stop early, raising `UpstreamError`, once ``cancelled()`` is true."""
+        ...
+
+
+Upstream = WireUpstream | LocalUpstream
+
+
+def is_local(upstream: Upstream) -> TypeIs[LocalUpstream]:
+    """Whether it runs in this process. Asked by its one method: looking at its properties could load a model."""
+    return hasattr(upstream, "complete")
+
+
+class Retriever(Protocol):
+    """Finds passages in this process; drivers run it on a thread."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def fingerprint(self) -> str: ...
+
+    def search(self, query: str, k: int) -> tuple[Passage, ...]: ...
+
+
+Settings = Mapping[str, Any]
+"""The options of one part as the policy file gives them, validated by that part's own ``Options`` model."""

@@ -1,0 +1,76 @@
+"""Find, render and fingerprint the prompts gate sends: one Markdown file each, in ``prompts/``.
+
+A prompt file starts with a front matter that lists its variables; the body names them as ``{{variable}}``::
+
+    ---
+    purpose: ask again with passages
+    variables: passages, question
+    ---
+    {{passages}}
+    Question: {{question}}
+
+The fingerprint is a hash of the whole file: a changed word is a changed prompt, and voids what was certified with it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from gate.errors import ConfigError, UnknownName
+
+_PLACE = re.compile(r"\{\{(\w+)\}\}")
+
+
+def locate(folder: str) -> Path:
+    """The folder of shipped data files (``"prompts"`` or ``"policies"``).
+
+    A wheel carries them inside the package; a checkout and an editable install have them beside it.
+    """
+    package = Path(__file__).parent
+    for candidate in (package / "_data" / folder, package.parent / folder):
+        if candidate.is_dir():
+            return candidate
+    raise ConfigError(f"this installation of gate has no folder {folder!r}: reinstall it")
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """A prompt file, read. ``fingerprint`` is the first 16 hex digits of the SHA-256 of the file."""
+
+    name: str
+    body: str
+    variables: frozenset[str]
+    fingerprint: str
+
+    def render(self, **values: str) -> str:
+        """The body with every variable filled in, in one pass: a value that holds ``{{x}}`` is left as it is."""
+        if values.keys() != self.variables:
+            raise ConfigError(f"prompt {self.name!r} takes {sorted(self.variables)}, got {sorted(values)}")
+        return _PLACE.sub(lambda match: values[match[1]], self.body)
+
+
+@cache
+def load(name: str) -> Prompt:
+    """The prompt called ``name`` (without ``.md``). Raises `UnknownName` or `ConfigError`."""
+    folder = locate("prompts")
+    path = folder / f"{name}.md"
+    if not path.is_file():
+        raise UnknownName("prompt", name, (p.stem for p in folder.glob("*.md")))
+    return _parse(name, path.read_bytes())
+
+
+def _parse(name: str, raw: bytes) -> Prompt:
+    text = raw.decode("utf-8").replace("\r\n", "\n")
+    matched = re.fullmatch(r"---\n(.*?)\n---\n(.*)", text, flags=re.DOTALL)
+    if not matched:
+        raise ConfigError("a prompt file starts with a front matter between two lines '---'", where=f"{name}.md:1")
+    front = dict(line.split(":", 1) for line in matched[1].splitlines() if ":" in line)
+    declared = frozenset(part.strip() for part in front.get("variables", "").split(",") if part.strip())
+    used = frozenset(_PLACE.findall(matched[2]))
+    if declared != used:
+        raise ConfigError(f"declares the variables {sorted(declared)} but uses {sorted(used)}", where=f"{name}.md:1")
+    return Prompt(name, matched[2].strip("\n"), used, hashlib.sha256(text.encode()).hexdigest()[:16])

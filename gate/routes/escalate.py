@@ -1,0 +1,29 @@
+"""Escalate: ask the next upstream of the ladder, with all that was found so far."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from gate.effects import Flow
+from gate.ports import Ending, Evidence, Profile, Round
+from gate.types import Action, Cost, Decision
+
+
+@dataclass(frozen=True, slots=True)
+class EscalateRoute:
+    ladder: tuple[str, ...]
+    """Upstream names, from the first asked to the strongest."""
+    profiles: Mapping[str, Profile]
+    action = Action.ESCALATE
+
+    def open(self, round_: Round) -> bool:
+        return round_.upstream != self.ladder[-1]
+
+    def follow(self, round_: Round, evidence: Evidence, decision: Decision) -> Flow[Round | Ending]:
+        yield from ()
+        name = self.ladder[self.ladder.index(round_.upstream) + 1]
+        return dataclasses.replace(
+            round_, number=round_.number + 1, upstream=name, profile=self.profiles[name], cost=Cost()
+        )

@@ -1,0 +1,16 @@
+"""Signals: one number each, higher = more likely correct. To add one: a file here and a line in SIGNALS."""
+
+from gate.ports import Signal
+from gate.signals.agreement import VoteShare
+from gate.signals.retrieval import AnswerInPassages, PassageScore
+from gate.signals.semantic_entropy import SemanticConcentration, WeightedSemanticConcentration
+from gate.signals.token import TOKEN_SIGNALS
+
+SIGNALS: tuple[Signal, ...] = (
+    *TOKEN_SIGNALS,
+    VoteShare(),
+    SemanticConcentration(),
+    WeightedSemanticConcentration(),
+    PassageScore(),
+    AnswerInPassages(),
+)

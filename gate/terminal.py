@@ -1,0 +1,130 @@
+"""How outcomes, traces and policies look in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from rich.console import Console, Group, RenderableType
+from rich.markup import escape
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from gate.gateway import Gateway
+from gate.types import Action, Confidence, Cost, Outcome, Step, TraceRecord
+
+_BAR = 12
+STYLE = {Action.ANSWER: "green", Action.ABSTAIN: "yellow"}
+
+
+def outcome_panel(outcome: Outcome) -> RenderableType:
+    """The answer or the refusal, how sure, why, and what it cost."""
+    said = Text(outcome.text, style=STYLE.get(outcome.action, ""))
+    parts: list[RenderableType] = [said, Text(), Text(_verdict(outcome.steps[-1]))]
+    if outcome.confidence and outcome.confidence.contributions:
+        parts.append(contributions_table(outcome.confidence))
+    parts.append(Text(f"way: {way(outcome.steps)}", style="dim"))
+    parts.append(Text(f"cost: {cost_line(outcome.cost)}", style="dim"))
+    return Panel(Group(*parts), title=outcome.action.value, title_align="left", expand=False)
+
+
+def _verdict(step: Step) -> str:
+    decision, confidence = step.decision, step.decision.confidence
+    if confidence is None:
+        return f"{decision.reason}: {decision.detail}" if decision.detail else decision.reason
+    held = "" if decision.threshold is None else f", answers at {decision.threshold:.3f}"
+    marked = "" if confidence.calibrated else ", uncalibrated"
+    sure = f"p(right) = {confidence.p:.3f} [{confidence.low:.3f}, {confidence.high:.3f}]{held}{marked}"
+    return f"{sure}  ({decision.reason}{': ' + decision.detail if decision.detail else ''})"
+
+
+def contributions_table(confidence: Confidence) -> Table:
+    """What each signal added to the log-odds of being right."""
+    table = Table("signal", "adds", "", box=None, pad_edge=False, header_style="dim")
+    largest = max((abs(c.log_odds) for c in confidence.contributions), default=0.0) or 1.0
+    table.add_row("(base)", f"{confidence.base:+.2f}")
+    for part in confidence.contributions:
+        bar = "█" * round(_BAR * abs(part.log_odds) / largest)
+        table.add_row(part.signal, f"{part.log_odds:+.2f}", Text(bar, style="green" if part.log_odds >= 0 else "red"))
+    return table
+
+
+def way(steps: Iterable[Step]) -> str:
+    """The stages a question went through: ``small/closed_book/tier0 → retrieve → …``."""
+    return " → ".join(f"{step.decision.stage.key} {step.decision.action.value}" for step in steps)
+
+
+def cost_line(cost: Cost) -> str:
+    money = f", ${cost.money:.6f}" if cost.money else ""
+    tokens = f"{cost.prompt_tokens} + {cost.completion_tokens} tokens"
+    return f"{cost.calls} calls, {tokens}, {cost.seconds * 1000:.0f} ms{money}"
+
+
+def trace_view(record: TraceRecord) -> RenderableType:
+    """One recorded question, step by step."""
+    parts: list[RenderableType] = [
+        Text(f"{record.id}  {record.started}  policy {record.policy}@{record.policy_fingerprint}"),
+        Text("certified" if record.certified else "not certified", style="dim"),
+    ]
+    if record.question:
+        parts.append(Text(f"asked: {record.question.text}"))
+    for number, step in enumerate(record.steps, 1):
+        parts += [Text(f"\n{number}. {step.decision.stage.key} → {step.decision.action.value}", style="bold")]
+        parts += [
+            Text(f"   {_verdict(step)}"),
+            signals_table(step),
+            Text(f"   cost: {cost_line(step.cost)}", style="dim"),
+        ]
+    if record.outcome:
+        parts.append(Text(f"\nsaid: {record.outcome.text}"))
+    if record.error:
+        parts.append(Text(f"\nended in an error: {record.error}", style="red"))
+    parts.append(Text(f"total: {cost_line(record.cost)}", style="dim"))
+    return Group(*parts)
+
+
+def signals_table(step: Step) -> Table:
+    added = {c.signal: c.log_odds for c in step.decision.confidence.contributions} if step.decision.confidence else {}
+    table = Table("   signal", "value", "adds", box=None, header_style="dim")
+    for reading in step.signals.readings:
+        value = f"{reading.value:.4f}" if reading.value is not None else f"missing: {reading.missing}"
+        table.add_row(f"   {reading.signal}", escape(value), f"{added[reading.signal]:+.2f}" if added else "")
+    return table
+
+
+def policy_view(gateway: Gateway) -> RenderableType:
+    """What a policy does, read aloud."""
+    policy = gateway.policy
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_row("policy", f"{policy.name}@{policy.fingerprint}  {escape(policy.summary)}")
+    promise = policy.promise
+    table.add_row(
+        "promise", f"at most {promise.max_error:.0%} wrong among answers, with {promise.confidence:.0%} confidence"
+    )
+    table.add_row("certificate", escape(certificate_line(gateway)))
+    table.add_row("ladder", " → ".join(f"{n} ({policy.upstreams[n].kind})" for n in policy.ladder))
+    table.add_row("evidence", " | ".join(", ".join(tier) for tier in policy.tiers))
+    table.add_row("signals", ", ".join(policy.signals))
+    table.add_row("calibrator", f"{policy.calibrator}@{gateway.plan.calibrator.fingerprint}")
+    table.add_row("answers at", f"p >= {policy.rule.answer_at}")
+    ways = [action.value for action in gateway.plan.routes]
+    table.add_row("routes", ", ".join(ways))
+    limits = policy.budget.model_dump(exclude_none=True)
+    table.add_row("budget", ", ".join(f"{limit} {kind}" for kind, limit in limits.items()) or "none")
+    return table
+
+
+def certificate_line(gateway: Gateway) -> str:
+    held = gateway.certificate
+    if held is None:
+        return "none: no promise is kept until the policy is tuned and certified"
+    if gateway.void:
+        return "void: " + "; ".join(gateway.void)
+    return (
+        f"{held.errors} wrong of {held.answered} answered ({held.n} asked, {held.segment}, {held.date}): "
+        f"at most {held.bound:.2%} wrong with {1 - held.delta:.0%} confidence"
+    )
+
+
+def complain(console: Console, message: str) -> None:
+    console.print(Text(f"gate: {message}", style="red"))

@@ -1,0 +1,334 @@
+"""The nouns of gate, frozen: what flows from a question to an outcome. Each knows nothing of the next.
+
+``Question`` → evidence → ``SignalVector`` → ``Confidence`` → ``Decision`` → ``Outcome``, and all of it in a
+``TraceRecord``. Sequences are tuples, times are seconds, money is US dollars, log-probabilities are natural logs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+JsonObject = Mapping[str, Any]
+"""A JSON object as it stands on the wire; used only where a field is passed through untouched."""
+
+
+# --- what is asked -----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a conversation. ``content`` is its text; ``wire`` is the original JSON when that held more."""
+
+    role: str
+    content: str
+    wire: JsonObject | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """The most that one question may cost. ``None`` means no limit of that kind."""
+
+    calls: int | None = None
+    tokens: int | None = None
+    seconds: float | None = None
+    money: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What the caller wants answered."""
+
+    messages: tuple[Message, ...]
+    options: JsonObject = field(default_factory=dict)
+    """The caller's own generation fields (``temperature``, ``max_tokens``, ``tools`` …), as on the OpenAI wire."""
+
+    @property
+    def text(self) -> str:
+        """The last user message: the question proper."""
+        return next((m.content for m in reversed(self.messages) if m.role == "user"), "")
+
+    @classmethod
+    def from_text(cls, text: str) -> Question:
+        return cls((Message("user", text),))
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A piece of text found by a retriever. ``score`` is the retriever's own, higher = better match."""
+
+    id: str
+    text: str
+    score: float = 0.0
+
+
+# --- what a model says -------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class TokenLogprob:
+    """One generated token and the most likely alternatives at its place (the token itself among them when it is)."""
+
+    token: str
+    logprob: float
+    top: tuple[tuple[str, float], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    id: str
+    name: str
+    arguments: str
+    """JSON text, as the model wrote it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One answer of a model. ``tokens`` is None when the upstream gave no log-probabilities."""
+
+    text: str
+    finish_reason: str = "stop"
+    tokens: tuple[TokenLogprob, ...] | None = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    refusal: str | None = None
+    """Set when the model itself declined."""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Generations:
+    """An upstream's reply to one request: at least one choice."""
+
+    choices: tuple[Generation, ...]
+    usage: Usage = Usage()
+    model: str = ""
+    """The model's name as the upstream reports it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What something cost. ``a + b`` is one after the other, ``Cost.together`` is side by side."""
+
+    calls: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    seconds: float = 0.0
+    money: float = 0.0
+
+    @property
+    def tokens(self) -> int:
+        return self.prompt_tokens + self.completion_tokens
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(*(getattr(self, f.name) + getattr(other, f.name) for f in dataclasses.fields(Cost)))
+
+    @staticmethod
+    def together(costs: Iterable[Cost]) -> Cost:
+        """Everything adds up except the time, which is that of the slowest."""
+        listed = list(costs)
+        total = sum(listed, Cost())
+        return dataclasses.replace(total, seconds=max((c.seconds for c in listed), default=0.0))
+
+
+# --- what gate makes of it ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """How far one question has come: who drafts, whether passages are in the prompt, how many tiers were gathered.
+
+    A calibrator holds one set of weights per stage, because a policy that stops early sees a selected population.
+    """
+
+    upstream: str
+    passages: bool = False
+    tier: int = 0
+
+    @property
+    def key(self) -> str:
+        return f"{self.upstream}/{'with_passages' if self.passages else 'closed_book'}/tier{self.tier}"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A signal's value (higher = more likely correct), or the reason why it is missing. Never both, never neither."""
+
+    signal: str
+    value: float | None
+    missing: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.value is None) == (self.missing is None):
+            raise ValueError(f"reading of {self.signal!r} needs a value or a reason, not both or neither")
+
+
+@dataclass(frozen=True, slots=True)
+class SignalVector:
+    """All readings of one round, in the order the policy lists its signals."""
+
+    readings: tuple[Reading, ...]
+
+    def value(self, signal: str) -> float | None:
+        return next((r.value for r in self.readings if r.signal == signal), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """What one signal added to the log-odds of being right, against the average question of the fit split."""
+
+    signal: str
+    log_odds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Confidence:
+    """The calibrated probability that the drafted answer is right."""
+
+    p: float
+    low: float
+    high: float
+    """``[low, high]`` is the calibrator's 95 % interval for p (its own uncertainty, not the answer's)."""
+    contributions: tuple[Contribution, ...] = ()
+    base: float = 0.0
+    """Log-odds before any signal: the intercept."""
+    calibrated: bool = True
+    """False when p comes from an uncalibrated fall-back."""
+    out_of_distribution: bool = False
+    """True when a signal lies outside what the calibrator was fitted on: p must not be trusted upwards."""
+
+
+class Action(StrEnum):
+    """What gate can do next. Closed: a new action is a change of the API."""
+
+    ANSWER = "answer"
+    GATHER = "gather"
+    RETRIEVE = "retrieve"
+    ESCALATE = "escalate"
+    CLARIFY = "clarify"
+    ABSTAIN = "abstain"
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do and why: which threshold p was held against, in which stage."""
+
+    action: Action
+    reason: str
+    """A stable code: ``confident``, ``uncertain``, ``budget_spent``, ``out_of_distribution``, ``upstream_failed`` …"""
+    stage: Stage
+    confidence: Confidence | None = None
+    threshold: float | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One pass of evidence → decision, as it was: the trace's unit."""
+
+    decision: Decision
+    signals: SignalVector
+    cost: Cost
+    """What this step's evidence cost."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What leaves the gateway. An abstention is an outcome like any other: ``text`` is then the refusal."""
+
+    action: Action
+    text: str
+    steps: tuple[Step, ...]
+    cost: Cost
+    generation: Generation | None = None
+    """The answer that was let through, with its tokens and tool calls; None when gate abstained."""
+    upstream: str = ""
+    """Who wrote it."""
+    passages: tuple[Passage, ...] = ()
+
+    @property
+    def decision(self) -> Decision:
+        return self.steps[-1].decision
+
+    @property
+    def confidence(self) -> Confidence | None:
+        return self.decision.confidence
+
+    @property
+    def answered(self) -> bool:
+        return self.action is Action.ANSWER
+
+
+# --- promises ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """The evidence behind a promise: of ``answered`` held-out answers let through, ``errors`` were wrong.
+
+    ``bound`` is the one-sided Clopper-Pearson upper limit on the error among answers at confidence ``1 - delta``.
+    """
+
+    alpha: float
+    delta: float
+    n: int
+    """Held-out questions the whole policy was run on."""
+    answered: int
+    errors: int
+    bound: float
+    segment: str
+    date: str
+    fingerprints: Mapping[str, str]
+    """What was running: ``policy``, ``calibrator``, ``prompt:<name>``, ``upstream:<name>``, ``retriever``."""
+
+
+# --- traces ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An upstream or retriever error, as recorded: enough to raise it again in a replay."""
+
+    upstream: str
+    cause: str
+    status: int | None = None
+    timeout: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TapeEntry:
+    """One effect and its reply. ``key`` is a hash of what was asked; exactly one of the last three is set."""
+
+    key: str
+    kind: str
+    cost: Cost
+    generations: Generations | None = None
+    passages: tuple[Passage, ...] | None = None
+    failure: Failure | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TraceRecord:
+    """Everything about one question. ``question``, ``tape`` and texts are kept only when text is asked for."""
+
+    id: str
+    started: str
+    """UTC, ISO 8601."""
+    policy: str
+    policy_fingerprint: str
+    certified: bool
+    steps: tuple[Step, ...]
+    question: Question | None = None
+    tape: tuple[TapeEntry, ...] = ()
+    outcome: Outcome | None = None
+    error: str | None = None
+    """The error that ended it, when it did not end in an outcome."""
+    action: Action | None = None
+    cost: Cost = Cost()

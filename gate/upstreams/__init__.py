@@ -1,0 +1,10 @@
+"""Upstreams: one wire dialect or in-process model a file. To add one: a file here and a line in UPSTREAMS."""
+
+from gate.upstreams.openai_chat import OpenAIChat
+from gate.upstreams.openai_completions import OpenAICompletions
+from gate.upstreams.pocket import PocketUpstream
+from gate.upstreams.recorded import RecordedUpstream
+
+UPSTREAMS = (OpenAIChat, OpenAICompletions, PocketUpstream, RecordedUpstream)
+
+__all__ = ["UPSTREAMS", "OpenAIChat", "OpenAICompletions", "PocketUpstream", "RecordedUpstream"]

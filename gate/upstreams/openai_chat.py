@@ -1,0 +1,127 @@
+"""The OpenAI chat dialect: ``POST …/chat/completions``. OpenAI, vLLM, llama.cpp, Ollama and many more speak it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import BaseModel
+
+from gate.effects import Generate
+from gate.errors import UpstreamError
+from gate.ports import HttpRequest, Price, Profile
+from gate.types import Generation, Generations, Message, TokenLogprob, ToolCall
+from gate.upstreams.openai_wire import (
+    ServerOptions,
+    log_probability,
+    passed_through,
+    reply_object,
+    request_headers,
+    sampling_fields,
+    text_of,
+    usage_of,
+)
+
+
+class OpenAIChatOptions(ServerOptions):
+    max_tokens_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    """What the server calls the limit: newer OpenAI models take only ``max_completion_tokens``."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenAIChat:
+    """Fits `WireUpstream`."""
+
+    kind: ClassVar[str] = "openai_chat"
+    Options: ClassVar[type[BaseModel]] = OpenAIChatOptions
+
+    name: str
+    options: OpenAIChatOptions
+    price: Price
+    key: str | None = field(repr=False)
+
+    @classmethod
+    def from_options(cls, name: str, options: OpenAIChatOptions, price: Price) -> Self:
+        return cls(name, options, price, options.key())
+
+    @property
+    def profile(self) -> Profile:
+        return self.options.capabilities.profile()
+
+    @property
+    def fingerprint(self) -> str:
+        return self.options.fingerprint(self.kind, "1")
+
+    def encode(self, effect: Generate) -> HttpRequest:
+        body: dict[str, Any] = {
+            "model": self.options.model,
+            "messages": [wire_message(message) for message in effect.messages],
+            **sampling_fields(effect, self.profile),
+        }
+        if effect.max_tokens is not None:
+            body[self.options.max_tokens_field] = effect.max_tokens
+        if effect.logprobs is not None and self.profile.logprobs:
+            body["logprobs"] = True
+            alternatives = min(effect.logprobs, self.profile.top_logprobs)
+            if alternatives:
+                body["top_logprobs"] = alternatives
+        body |= passed_through(effect)
+        return HttpRequest(f"{self.options.base_url}/chat/completions", request_headers(self.options, self.key), body)
+
+    def decode(self, status: int, headers: Mapping[str, str], body: bytes) -> Generations:
+        data = reply_object(self.name, status, headers, body, self.key)
+        choices = tuple(self._choice(choice) for choice in data["choices"])
+        return Generations(choices, usage_of(data), text_of(data.get("model")))
+
+    def _choice(self, choice: Mapping[str, Any]) -> Generation:
+        message = choice.get("message")
+        if not isinstance(message, dict):
+            raise UpstreamError(self.name, "answered with a choice that holds no message", retryable=True)
+        return Generation(
+            text=_content(message.get("content")),
+            finish_reason=text_of(choice.get("finish_reason")) or "stop",
+            tokens=_tokens(choice.get("logprobs")),
+            tool_calls=_tool_calls(message.get("tool_calls")),
+            refusal=text_of(message.get("refusal")) or None,
+        )
+
+
+def wire_message(message: Message) -> Mapping[str, Any]:
+    return message.wire if message.wire is not None else {"role": message.role, "content": message.content}
+
+
+def _content(content: Any) -> str:
+    if isinstance(content, list):
+        return "".join(text_of(part.get("text")) for part in content if isinstance(part, dict))
+    return text_of(content)
+
+
+def _tool_calls(calls: Any) -> tuple[ToolCall, ...]:
+    made = []
+    for call in calls if isinstance(calls, list) else ():
+        function = call.get("function") if isinstance(call, dict) else None
+        if isinstance(function, dict):
+            made.append(
+                ToolCall(text_of(call.get("id")), text_of(function.get("name")), text_of(function.get("arguments")))
+            )
+    return tuple(made)
+
+
+def _tokens(logprobs: Any) -> tuple[TokenLogprob, ...] | None:
+    """None when the server gave none, or when one of them is no number: half a sequence would look too sure."""
+    content = logprobs.get("content") if isinstance(logprobs, dict) else None
+    if not isinstance(content, list):
+        return None
+    made = []
+    for item in content:
+        value = log_probability(item.get("logprob")) if isinstance(item, dict) else None
+        if value is None:
+            return None
+        made.append(TokenLogprob(text_of(item.get("token")), value, _alternatives(item.get("top_logprobs"))))
+    return tuple(made)
+
+
+def _alternatives(listed: Any) -> tuple[tuple[str, float], ...]:
+    pairs = ((text_of(a.get("token")), log_probability(a.get("logprob"))) for a in listed or () if isinstance(a, dict))
+    return tuple((token, value) for token, value in pairs if value is not None)

@@ -1,0 +1,280 @@
+"""What the OpenAI dialects share: options, headers, errors, usage and log-probabilities. Pure: no sockets."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import math
+import os
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from gate.effects import Generate
+from gate.errors import ConfigError, UpstreamError
+from gate.ports import Profile
+from gate.types import Usage
+
+_RETRYABLE = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529})
+_SECRET = re.compile(r"(sk-|Bearer\s+|api[_-]?key[=:\s]+)[^\s\"',}]{4,}", re.IGNORECASE)
+_OPTIONAL = ("top_logprobs", "logprobs", "seed", "top_p", "stop", "n")
+"""Fields a server may refuse and that gate can do without; longer names first, for they hold the shorter ones."""
+_UNSENDABLE = frozenset({"model", "messages", "prompt", "n", "stream", "stream_options"})
+_CAUSE = 300
+
+
+class Capabilities(BaseModel):
+    """What a server can do where it differs from OpenAI's own."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    logprobs: bool = True
+    top_logprobs: int = Field(default=5, ge=0, le=20)
+    n: int = Field(default=8, ge=1, le=128)
+    tools: bool = True
+    seed: bool = True
+
+    def profile(self) -> Profile:
+        return Profile(**self.model_dump())
+
+
+class ServerOptions(BaseModel):
+    """How to reach an OpenAI-compatible server. The key comes from an environment variable or a file only."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    base_url: str
+    model: str = Field(min_length=1)
+    api_key_env: str | None = None
+    api_key_file: str | None = None
+    headers: dict[str, str] = {}
+    """Sent with every request. Not for keys: they would stand in the policy."""
+    capabilities: Capabilities = Capabilities()
+
+    @field_validator("base_url")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError("must be an http or https address such as http://127.0.0.1:8000/v1")
+        if parts.username or parts.password:
+            raise ValueError("must hold no user name or password: use api_key_env")
+        if parts.query or parts.fragment:
+            raise ValueError("must end with the path, such as …/v1")
+        return value.rstrip("/")
+
+    @field_validator("headers")
+    @classmethod
+    def _no_keys(cls, value: dict[str, str]) -> dict[str, str]:
+        for name, text in value.items():
+            if name.casefold() in {"authorization", "x-api-key", "api-key"}:
+                raise ValueError(f"the header {name!r} holds a key: use api_key_env or api_key_file")
+            if not (name + text).isprintable() or not (name + text).isascii():
+                raise ValueError(f"the header {name!r} must be printable ASCII")
+        return value
+
+    @model_validator(mode="after")
+    def _one_key(self) -> ServerOptions:
+        if self.api_key_env and self.api_key_file:
+            raise ValueError("give api_key_env or api_key_file, not both")
+        return self
+
+    def key(self) -> str | None:
+        """The key itself. Raises `ConfigError` when it is not where the policy says."""
+        if self.api_key_env:
+            key = os.environ.get(self.api_key_env, "").strip()
+            if not key:
+                raise ConfigError(f"the environment variable {self.api_key_env!r} is not set: it must hold the key")
+            return key
+        if self.api_key_file:
+            try:
+                return Path(self.api_key_file).expanduser().read_text(encoding="utf-8").strip()
+            except (OSError, UnicodeDecodeError) as error:
+                raise ConfigError(f"cannot read the key from {self.api_key_file!r}: {error}") from error
+        return None
+
+    def fingerprint(self, kind: str, dialect: str) -> str:
+        text = "\0".join((kind, dialect, self.base_url, self.model))
+        return f"{self.model}:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+
+
+def request_headers(options: ServerOptions, key: str | None) -> dict[str, str]:
+    made = {"content-type": "application/json", "accept": "application/json", **options.headers}
+    return made if key is None else {**made, "authorization": f"Bearer {key}"}
+
+
+def sampling_fields(effect: Generate, profile: Profile) -> dict[str, Any]:
+    """The generation fields both dialects spell alike, without ``max_tokens`` and log-probabilities."""
+    made: dict[str, Any] = {}
+    if effect.n > 1:
+        made["n"] = effect.n
+    for name in ("temperature", "top_p"):
+        value = getattr(effect, name)
+        if value is not None:
+            made[name] = value
+    if effect.stop:
+        made["stop"] = list(effect.stop)
+    if effect.seed is not None and profile.seed:
+        made["seed"] = effect.seed
+    return made
+
+
+def passed_through(effect: Generate) -> dict[str, Any]:
+    return {name: value for name, value in effect.extra.items() if name not in _UNSENDABLE}
+
+
+# --- replies -----------------------------------------------------------------------------------------------------
+
+
+def reply_object(
+    upstream: str, status: int, headers: Mapping[str, str], body: bytes, key: str | None
+) -> dict[str, Any]:
+    """The reply's JSON object with at least one choice. Raises `UpstreamError` for anything else."""
+    data = _parsed(body)
+    if status >= 400 or (isinstance(data, dict) and data.get("error") and not data.get("choices")):
+        raise _refusal(upstream, status, headers, body, data, key)
+    if not 200 <= status < 300:
+        raise UpstreamError(upstream, f"answered with status {status}, not 200 (is base_url right?)", status=status)
+    if data is _BROKEN:
+        raise UpstreamError(upstream, _not_json(body), status=status, retryable=not _is_html(body))
+    if not isinstance(data, dict):
+        raise UpstreamError(upstream, "answered JSON that is no object", status=status)
+    choices = data.get("choices")
+    if not isinstance(choices, list) or not choices or not all(isinstance(choice, dict) for choice in choices):
+        raise UpstreamError(upstream, "answered without choices", status=status, retryable=True)
+    return data
+
+
+_BROKEN = object()
+
+
+def _parsed(body: bytes) -> Any:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return _BROKEN
+
+
+def _is_html(body: bytes) -> bool:
+    return body.lstrip()[:1] == b"<"
+
+
+def _not_json(body: bytes) -> str:
+    if not body.strip():
+        return "answered with an empty body"
+    if _is_html(body):
+        return "answered HTML, not JSON (is base_url right?)"
+    return "answered with broken JSON"
+
+
+def _refusal(
+    upstream: str, status: int, headers: Mapping[str, str], body: bytes, data: Any, key: str | None
+) -> UpstreamError:
+    said = _message(data) or (_not_json(body) if data is _BROKEN else "")
+    cause = f"refused with status {status}" if status >= 400 else "answered with an error"
+    return UpstreamError(
+        upstream,
+        f"{cause}: {masked(said, key)}" if said else cause,
+        status=status,
+        retryable=status in _RETRYABLE,
+        retry_after=retry_after(headers),
+    )
+
+
+def _message(data: Any) -> str:
+    """The server's own words, wherever its dialect puts them."""
+    if not isinstance(data, dict):
+        return ""
+    error = data.get("error", data)
+    if isinstance(error, dict):
+        error = error.get("message") or error.get("detail") or error.get("code") or ""
+    return error if isinstance(error, str) else orjson.dumps(error, default=str).decode()
+
+
+def masked(text: str, key: str | None) -> str:
+    """One short line with anything that looks like a key taken out."""
+    if key:
+        text = text.replace(key, "***")
+    line = " ".join(_SECRET.sub(lambda found: f"{found[1]}***", text).split())
+    return line if len(line) <= _CAUSE else line[: _CAUSE - 1] + "…"
+
+
+def retry_after(headers: Mapping[str, str]) -> float | None:
+    """Seconds to wait, from ``retry-after-ms`` or ``Retry-After`` (seconds or an HTTP date); None when not told."""
+    lowered = {name.lower(): value for name, value in headers.items()}
+    for name, scale in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
+        seconds = _seconds(lowered.get(name, ""))
+        if seconds is not None:
+            return max(0.0, seconds * scale)
+    return None
+
+
+def _seconds(text: str) -> float | None:
+    try:
+        value = float(text)
+    except ValueError:
+        pass
+    else:
+        return value if math.isfinite(value) else None
+    try:
+        when = parsedate_to_datetime(text)
+    except (ValueError, TypeError):
+        return None
+    return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() - datetime.now(UTC).timestamp()
+
+
+def usage_of(data: Mapping[str, Any]) -> Usage:
+    usage = data.get("usage")
+    return Usage(_count(usage, "prompt_tokens"), _count(usage, "completion_tokens"))
+
+
+def _count(usage: Any, name: str) -> int:
+    value = usage.get(name) if isinstance(usage, dict) else None
+    return value if isinstance(value, int) and value > 0 else 0
+
+
+def text_of(value: Any) -> str:
+    """A string field, or nothing: a server that sends something else there has said nothing."""
+    return value if isinstance(value, str) else ""
+
+
+def log_probability(value: Any) -> float | None:
+    """A usable natural-log probability, at most 0; None for what is none (null, NaN, text)."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value) or value > 1e-3:
+        return None
+    return min(0.0, max(float(value), -1e4))
+
+
+# --- what a server does not take ---------------------------------------------------------------------------------
+
+
+def refused_field(error: UpstreamError) -> str | None:
+    """The optional field a server says it does not take, when its refusal names one."""
+    if error.status not in {400, 404, 422, 501}:
+        return None
+    cause = error.cause.lower()
+    return next((name for name in _OPTIONAL if re.search(rf"(?<![\w]){name}(?![\w])", cause)), None)
+
+
+def without(effect: Generate, name: str) -> Generate:
+    """The same request without an optional field. Without ``n`` it asks for one answer."""
+    match name:
+        case "logprobs" | "top_logprobs":
+            lower = 0 if name == "top_logprobs" and effect.logprobs else None
+            return dataclasses.replace(effect, logprobs=lower)
+        case "n":
+            return dataclasses.replace(effect, n=1)
+        case "stop":
+            return dataclasses.replace(effect, stop=())
+        case "seed":
+            return dataclasses.replace(effect, seed=None)
+        case "top_p":
+            return dataclasses.replace(effect, top_p=None)
+    raise ValueError(f"{name!r} is not optional")

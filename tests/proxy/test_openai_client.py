@@ -1,0 +1,103 @@
+"""The OpenAI client pointed at the real gate, with the pocket model behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import anyio
+import openai
+import pytest
+
+from gate.assemble import load_gateway
+from gate.cli import demo_facts
+from gate.gateway import Gateway
+from gate.proxy.app import create_app
+from gate.types import Action, Question
+from tests.proxy.live_server import live
+
+
+@pytest.fixture(scope="module")
+def gateway() -> Gateway:
+    return load_gateway("balanced")
+
+
+@pytest.fixture(scope="module")
+def url(gateway: Gateway) -> Iterator[str]:
+    with live(create_app(gateway)) as address:
+        yield f"{address}/v1"
+
+
+@pytest.fixture(scope="module")
+def one_of_each(gateway: Gateway) -> dict[Action, str]:
+    """A question that is answered and one that is declined."""
+    found: dict[Action, str] = {}
+    for fact in demo_facts(60):
+        found.setdefault(gateway.ask(Question.from_text(fact.question))[0].action, fact.question)
+    return found
+
+
+def client(url: str) -> openai.OpenAI:
+    return openai.OpenAI(base_url=url, api_key="unused", max_retries=0)
+
+
+def test_answers_and_refusals(url: str, one_of_each: dict[Action, str]) -> None:
+    with client(url) as openai_client:
+        for action, question in one_of_each.items():
+            raw = openai_client.chat.completions.with_raw_response.create(
+                model="gate", messages=[{"role": "user", "content": question}]
+            )
+            reply = raw.parse()
+            message = reply.choices[0].message
+            assert raw.headers["x-gate-action"] == action
+            assert raw.headers["x-gate-certificate"] == "certified"
+            assert bool(message.content) == (action is Action.ANSWER)
+            assert bool(message.refusal) == (action is Action.ABSTAIN)
+            assert reply.usage is not None
+            assert reply.usage.total_tokens > 0
+    assert one_of_each.keys() == {Action.ANSWER, Action.ABSTAIN}
+
+
+def test_streams_say_the_same(url: str, one_of_each: dict[Action, str]) -> None:
+    with client(url) as openai_client:
+        for question in one_of_each.values():
+            messages = [{"role": "user", "content": question}]
+            whole = openai_client.chat.completions.create(model="gate", messages=messages).choices[0].message
+            said = {"content": "", "refusal": ""}
+            for chunk in openai_client.chat.completions.create(model="gate", messages=messages, stream=True):
+                for key in said:
+                    said[key] += getattr(chunk.choices[0].delta, key) or ""
+            assert said == {"content": whole.content or "", "refusal": whole.refusal or ""}
+
+
+def test_the_async_client_with_explanation_and_logprobs(url: str, one_of_each: dict[Action, str]) -> None:
+    async def main() -> openai.types.chat.ChatCompletion:
+        async with openai.AsyncOpenAI(base_url=url, api_key="unused", max_retries=0) as openai_client:
+            return await openai_client.chat.completions.create(
+                model="balanced",
+                messages=[{"role": "user", "content": one_of_each[Action.ANSWER]}],
+                logprobs=True,
+                top_logprobs=2,
+                extra_body={"gate": {"explain": True}},
+            )
+
+    reply = anyio.run(main)
+    assert reply.model_extra is not None
+    explained = reply.model_extra["gate"]
+    assert explained["action"] == "answer"
+    assert explained["confidence"]["p"] >= explained["threshold"]
+    assert reply.choices[0].logprobs is not None
+    assert reply.choices[0].logprobs.content
+
+
+def test_the_clients_own_error_classes_are_raised(url: str) -> None:
+    with client(url) as openai_client:
+        ask = [{"role": "user", "content": "Where is Lagos?"}]
+        with pytest.raises(openai.NotFoundError, match="there is no model"):
+            openai_client.chat.completions.create(model="gpt-9", messages=ask)
+        with pytest.raises(openai.BadRequestError, match="n must be 1"):
+            openai_client.chat.completions.create(model="gate", messages=ask, n=2)
+        with pytest.raises(openai.BadRequestError, match="at most 100000"):
+            openai_client.chat.completions.create(model="gate", messages=[{"role": "user", "content": "x" * 200_000}])
+        with pytest.raises(openai.BadRequestError, match="no user message"):
+            openai_client.chat.completions.create(model="gate", messages=[{"role": "system", "content": "Be kind."}])
+        assert "gate" in {model.id for model in openai_client.models.list()}

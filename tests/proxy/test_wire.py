@@ -1,0 +1,236 @@
+"""OpenAI JSON in and out: what is taken, what is refused and with which field, and what comes back."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gate.errors import ConfigError, GateError, RequestError, UpstreamError, UpstreamTimeout
+from gate.proxy.wire import MAX_CHARACTERS, chunks, completion, dumps, headers, parse_chat_request, wire_error
+from gate.types import Budget, Generation
+from tests.proxy.fake_gateway import CALLING, GENERATION, FakeGateway, outcome_of
+
+USER = {"role": "user", "content": "Where is Lagos?"}
+
+
+def body(**fields: object) -> bytes:
+    return json.dumps({"model": "gate", "messages": [USER], **fields}).encode()
+
+
+def record_of(generation: Generation | None) -> tuple[object, object]:
+    gateway, outcome = FakeGateway(), outcome_of(generation)
+    return outcome, gateway._record(parse_chat_request(body()).question, outcome, None)
+
+
+def test_a_request_becomes_a_question_and_unknown_fields_are_kept_for_the_upstream() -> None:
+    asked = parse_chat_request(body(temperature=0.3, reasoning_effort="low", user="u1", stream=True, n=1, stop=None))
+    assert asked.question.text == "Where is Lagos?"
+    assert asked.question.options == {"temperature": 0.3, "reasoning_effort": "low", "user": "u1"}
+    assert asked.stream
+    assert asked.budget == Budget()
+
+
+def test_the_gate_object_is_taken_out_and_obeyed() -> None:
+    asked = parse_chat_request(body(gate={"explain": True, "budget": {"calls": 3, "seconds": 2.5}}))
+    assert asked.explain
+    assert asked.budget == Budget(calls=3, seconds=2.5)
+    assert "gate" not in asked.question.options
+
+
+def test_messages_keep_their_wire_form_when_they_hold_more_than_text() -> None:
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+    parts = {"role": "user", "content": [{"type": "text", "text": "What is this?"}, image]}
+    call = {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "function": {"name": "f"}}]}
+    messages = parse_chat_request(body(messages=[parts, call, USER])).question.messages
+    assert [(m.role, m.content) for m in messages] == [
+        ("user", "What is this?"),
+        ("assistant", ""),
+        ("user", "Where is Lagos?"),
+    ]
+    assert [m.wire for m in messages] == [parts, call, None]
+
+
+REFUSED = {
+    "no messages": ({"messages": []}, "messages"),
+    "messages no list": ({"messages": "hi"}, "messages"),
+    "system only": ({"messages": [{"role": "system", "content": "Be kind."}]}, "messages"),
+    "empty question": ({"messages": [{"role": "user", "content": "  \n"}]}, "messages"),
+    "empty parts": ({"messages": [{"role": "user", "content": [{"type": "text", "text": " "}]}]}, "messages"),
+    "null question": ({"messages": [{"role": "user", "content": None}]}, "messages.0.content"),
+    "number as content": ({"messages": [{"role": "user", "content": 7}]}, "messages.0.content"),
+    "unknown role": ({"messages": [{"role": "robot", "content": "hi"}]}, "messages.0.role"),
+    "too long": ({"messages": [{"role": "user", "content": "x" * 200_000}]}, "messages"),
+    "several answers": ({"n": 2}, "n"),
+    "temperature": ({"temperature": 9}, "temperature"),
+    "max_tokens": ({"max_tokens": 0}, "max_tokens"),
+    "stream": ({"stream": "maybe"}, "stream"),
+    "misspelt gate field": ({"gate": {"explian": True}}, "gate.explian"),
+    "misspelt budget field": ({"gate": {"budget": {"cals": 1}}}, "gate.budget.cals"),
+    "impossible budget": ({"gate": {"budget": {"calls": 0}}}, "gate.budget.calls"),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_asked_is_refused_with_the_field_at_fault(case: str) -> None:
+    fields, param = REFUSED[case]
+    with pytest.raises(RequestError) as caught:
+        parse_chat_request(body(**fields))
+    assert caught.value.param == param
+    assert caught.value.status == 400
+    assert len(str(caught.value)) < 500, "a refusal does not repeat the user's text"
+
+
+def test_a_misspelt_field_gets_the_nearest_one() -> None:
+    with pytest.raises(RequestError, match="did you mean 'explain'"):
+        parse_chat_request(body(gate={"explian": True}))
+
+
+def test_the_limit_on_text_is_exact() -> None:
+    fits = [{"role": "user", "content": "x" * MAX_CHARACTERS}]
+    assert parse_chat_request(body(messages=fits))
+    with pytest.raises(RequestError) as caught:
+        parse_chat_request(body(messages=[*fits, {"role": "user", "content": "y"}]))
+    assert caught.value.code == "context_length_exceeded"
+
+
+@pytest.mark.parametrize("raw", [b"", b"{", b"[]", b"null", b'"x"', b"\xff\xfe", b'{"model": NaN}', b"{}" + b"}" * 9])
+def test_what_is_no_json_object_is_refused(raw: bytes) -> None:
+    with pytest.raises(RequestError):
+        parse_chat_request(raw)
+
+
+@given(st.binary(max_size=200))
+def test_arbitrary_bytes_raise_nothing_else(raw: bytes) -> None:
+    with pytest.raises(RequestError):
+        parse_chat_request(raw)
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-5, 5)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=6),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+NAMES = st.sampled_from(["model", "messages", "n", "stream", "gate", "stop", "logprobs", "temperature", "tools", "x"])
+
+
+@given(st.dictionaries(NAMES, JSON, max_size=6))
+def test_arbitrary_fields_are_taken_or_refused(fields: dict[str, object]) -> None:
+    try:
+        parse_chat_request(json.dumps({"messages": [USER], **fields}).encode())
+    except RequestError:
+        return
+
+
+def test_an_answer_is_a_completion_and_counts_every_upstream_token() -> None:
+    outcome, record = record_of(GENERATION)
+    made = completion(parse_chat_request(body(logprobs=True, top_logprobs=1)), outcome, record)
+    choice = made["choices"][0]
+    assert choice["message"] == {"role": "assistant", "content": GENERATION.text, "refusal": None}
+    assert choice["finish_reason"] == "stop"
+    assert made["usage"] == {"prompt_tokens": 60, "completion_tokens": 18, "total_tokens": 78}
+    shown = choice["logprobs"]["content"]
+    assert [token["token"] for token in shown] == ["Nig", "eria"]
+    assert len(shown[0]["top_logprobs"]) == 1
+    assert "gate" not in made
+
+
+def test_log_probabilities_are_shown_only_when_asked_for() -> None:
+    outcome, record = record_of(GENERATION)
+    assert completion(parse_chat_request(body()), outcome, record)["choices"][0]["logprobs"] is None
+
+
+def test_a_refusal_is_a_completion_too() -> None:
+    outcome, record = record_of(None)
+    choice = completion(parse_chat_request(body()), outcome, record)["choices"][0]
+    assert choice["message"] == {"role": "assistant", "content": None, "refusal": "I do not know."}
+    assert choice["finish_reason"] == "stop"
+
+
+def test_a_tool_call_comes_through() -> None:
+    outcome, record = record_of(CALLING)
+    choice = completion(parse_chat_request(body()), outcome, record)["choices"][0]
+    assert choice["finish_reason"] == "tool_calls"
+    assert choice["message"]["content"] is None
+    assert choice["message"]["tool_calls"][0]["function"] == {"name": "look_up", "arguments": '{"city": "Lagos"}'}
+
+
+@pytest.mark.parametrize("generation", [GENERATION, None, CALLING], ids=["answer", "refusal", "tool call"])
+def test_a_stream_adds_up_to_the_completion(generation: Generation | None) -> None:
+    asked = parse_chat_request(body(stream=True, stream_options={"include_usage": True}))
+    outcome, record = record_of(generation)
+    events = list(chunks(asked, outcome, record))
+    assert events[-1] == b"data: [DONE]\n\n"
+    parsed = [json.loads(event.removeprefix(b"data: ")) for event in events[:-1]]
+    deltas = [chunk["choices"][0]["delta"] for chunk in parsed if chunk["choices"]]
+    whole = completion(asked, outcome, record)
+    message = whole["choices"][0]["message"]
+    assert deltas[0]["role"] == "assistant"
+    assert "".join(d.get("content") or "" for d in deltas) == (message["content"] or "")
+    assert "".join(d.get("refusal") or "" for d in deltas) == (message["refusal"] or "")
+    assert sum(len(d.get("tool_calls", ())) for d in deltas) == len(message.get("tool_calls", ()))
+    assert parsed[-1]["usage"] == whole["usage"]
+    assert parsed[-2]["choices"][0]["finish_reason"] == whole["choices"][0]["finish_reason"]
+
+
+@given(st.text(max_size=60))
+def test_streaming_loses_no_character(text: str) -> None:
+    outcome = outcome_of(Generation(text))
+    record = FakeGateway()._record(parse_chat_request(body()).question, outcome, None)
+    events = list(chunks(parse_chat_request(body()), outcome, record))[:-1]
+    said = [json.loads(event.removeprefix(b"data: "))["choices"][0]["delta"].get("content") or "" for event in events]
+    assert "".join(said) == text.encode("utf-8", "replace").decode()
+
+
+def test_explain_adds_the_decision_without_any_text() -> None:
+    outcome, record = record_of(GENERATION)
+    shown = completion(parse_chat_request(body(gate={"explain": True})), outcome, record)["gate"]
+    assert shown["action"] == "answer"
+    assert shown["confidence"]["contributions"] == {"vote_share": 1.5}
+    assert shown["steps"][0]["stage"] == "small/closed_book/tier0"
+    assert "Lagos" not in json.dumps(shown)
+
+
+def test_headers_are_plain_ascii_on_one_line() -> None:
+    outcome, record = record_of(GENERATION)
+    made = headers("polïcy\r\nx: y", "void; ü", record, outcome)
+    assert made["x-gate-policy"] == "pol?cy??x: y"
+    assert made["x-gate-confidence"] == "0.9123"
+    assert made["x-gate-action"] == "answer"
+    assert made["x-gate-decision-id"] == "feed"
+
+
+def test_lone_surrogates_do_not_break_the_wire() -> None:
+    assert json.loads(dumps({"text": ["a\ud800b"]})) == {"text": ["a?b"]}
+
+
+ERRORS: list[tuple[GateError, int, str | None]] = [
+    (RequestError("no"), 400, None),
+    (RequestError("no such model", param="model", status=404), 404, "model_not_found"),
+    (RequestError("big", status=413), 413, None),
+    (UpstreamTimeout("small", "late"), 504, "upstream_timeout"),
+    (UpstreamError("small", "down"), 502, "upstream_error"),
+    (UpstreamError("small", "busy", status=429, retry_after=2.2), 429, "rate_limit_exceeded"),
+    (UpstreamError("small", "the context length is 512", status=400), 400, "context_length_exceeded"),
+    (ConfigError("broken"), 500, "configuration_error"),
+    (GateError("other"), 500, "gate_error"),
+]
+
+
+@pytest.mark.parametrize(("error", "status", "code"), ERRORS, ids=lambda value: type(value).__name__)
+def test_every_error_has_the_openai_shape(error: GateError, status: int, code: str | None) -> None:
+    made = wire_error(error)
+    assert made.status == status
+    assert made.body["error"].keys() == {"message", "type", "param", "code"}
+    assert made.body["error"]["code"] == code
+    assert made.body["error"]["message"] == str(error)
+
+
+def test_a_busy_upstreams_wait_is_passed_on() -> None:
+    assert wire_error(UpstreamError("small", "busy", status=429, retry_after=2.2)).headers == {"retry-after": "2"}

@@ -1,0 +1,152 @@
+"""Names become objects: what is refused, with which line, and what a gateway then does."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from gate.assemble import assemble, load_gateway
+from gate.errors import ConfigError, ReplayGap, StaleCalibrator, UnknownName
+from gate.gateway import Gateway
+from gate.log.jsonl import without_text
+from gate.policy import find, read
+from gate.types import Action, Budget, Question
+
+SHIPPED = ("balanced", "strict", "cost-saver")
+ASKED = Question.from_text("Where is Lagos?")
+
+
+@pytest.fixture(scope="module")
+def balanced() -> Gateway:
+    return load_gateway("balanced")
+
+
+def changed(folder: Path, **changes: object) -> Path:
+    """The balanced policy, uncalibrated and without a certificate, with some top-level keys changed."""
+    data = yaml.safe_load(find("balanced").read_text(encoding="utf-8"))
+    data |= {"calibrator": "vote_share", "certificate": None, **changes}
+    path = folder / "changed.yaml"
+    path.write_text(yaml.safe_dump(data, sort_keys=False), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_shipped_policies_hold_a_certificate_for_exactly_what_runs(name: str) -> None:
+    gateway = load_gateway(name)
+    assert gateway.void == ()
+    assert gateway.certified
+    held = gateway.certificate
+    assert held is not None
+    assert held.bound <= gateway.policy.promise.max_error
+    assert held.fingerprints == gateway.running
+
+
+BROKEN = {
+    "upstream kind": ({"upstreams": {"small": {"kind": "poket"}}, "ladder": ["small"]}, "did you mean 'pocket'"),
+    "upstream option": ({"upstreams": {"small": {"kind": "pocket", "modle": "x"}}}, "did you mean 'model'"),
+    "ladder": ({"ladder": ["small", "lagre"]}, "did you mean 'large'"),
+    "signal": ({"signals": ["vote_shore"]}, "did you mean 'vote_share'"),
+    "evidence": ({"tiers": [["draft"], ["sampels"]]}, "did you mean 'samples'"),
+    "evidence order": ({"tiers": [["draft", "meanings", "samples"]]}, "needs 'samples' gathered before it"),
+    "ungathered": ({"tiers": [["draft"]]}, "which no tier gathers"),
+    "calibrator": ({"calibrator": "pocket.calibrater.json"}, "unknown calibrator"),
+    "retriever": ({"routes": {"retrieve": {"retriever": "wrld"}}}, "did you mean 'world'"),
+    "prompt": (
+        {"routes": {"retrieve": {"retriever": "world", "prompt": "with_pasages"}}},
+        "did you mean 'with_passages'",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_names_that_stand_for_nothing_are_refused_with_file_line_and_the_nearest(case: str, tmp_path: Path) -> None:
+    changes, message = BROKEN[case]
+    path = changed(tmp_path, **changes)
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_gateway(str(path))
+    where, line = str(caught.value).split(": ")[0].rsplit(":", 1)
+    assert Path(where) == path
+    assert 1 < int(line) <= len(path.read_text().splitlines())
+
+
+def test_a_calibrator_fitted_for_other_signals_is_refused(tmp_path: Path) -> None:
+    source = find("balanced")
+    (tmp_path / "pocket.calibrator.json").write_bytes((source.parent / "pocket.calibrator.json").read_bytes())
+    path = changed(tmp_path, calibrator="pocket.calibrator.json", signals=["vote_share"])
+    with pytest.raises(StaleCalibrator, match="fitted for"):
+        load_gateway(str(path))
+
+
+def test_an_unknown_policy_lists_the_shipped_ones() -> None:
+    with pytest.raises(UnknownName, match="did you mean 'balanced'"):
+        load_gateway("balancd")
+
+
+def test_sync_and_async_give_the_same_outcome_and_the_trace_replays(balanced: Gateway) -> None:
+    outcome, trace = balanced.ask(ASKED)
+    other, _ = asyncio.run(_ask_and_close(balanced))
+    assert (outcome.action, outcome.text) == (other.action, other.text)
+    assert [step.signals for step in outcome.steps] == [step.signals for step in other.steps]
+    assert balanced.replay(trace) == outcome
+    with pytest.raises(ReplayGap, match="without text"):
+        balanced.replay(without_text(trace))
+
+
+async def _ask_and_close(gateway: Gateway) -> object:
+    try:
+        return await gateway.aask(ASKED)
+    finally:
+        await gateway.aclose()
+
+
+def test_a_gateway_is_shared_by_threads_and_loops(balanced: Gateway) -> None:
+    expected, said = balanced.ask(ASKED)[0].text, []
+
+    def work(number: int) -> None:
+        outcome = balanced.ask(ASKED)[0] if number % 2 else asyncio.run(_ask_and_close(balanced))[0]
+        said.append(outcome.text)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert said == [expected] * 6
+
+
+def test_a_callers_budget_tightens_but_never_loosens(balanced: Gateway) -> None:
+    tight, _ = balanced.ask(Question.from_text("Where is Qwzxville?"), budget=Budget(calls=1))
+    assert tight.cost.calls == 1
+    assert tight.action is Action.ABSTAIN
+    assert tight.decision.reason == "budget_spent"
+    limit = balanced.plan.budget.calls
+    assert limit is not None
+    assert balanced._plan(Budget(calls=10**6)).budget.calls == limit
+
+
+def test_a_change_of_what_runs_voids_the_certificate_and_the_policy_says_what_then() -> None:
+    for name, action in (("balanced", None), ("strict", Action.ABSTAIN)):
+        file = read(find(name))
+        touched = file.policy.model_copy(update={"samples": file.policy.samples.model_copy(update={"n": 6})})
+        gateway = assemble(replace(file, policy=touched))
+        assert gateway.void == ("policy is not what was certified",)
+        assert not gateway.certified
+        outcome, trace = gateway.ask(ASKED)
+        assert not trace.certified
+        if action:
+            assert outcome.action is action
+            assert outcome.decision.reason == "certificate_void"
+        else:
+            assert outcome.confidence is not None
+        gateway.close()
+
+
+def test_nonsense_is_not_answered(balanced: Gateway) -> None:
+    asked = ("Where is Blorptown-on-Zyx?", "asdkjh qwe zxc?", "🦜🦜🦜", "أين تقع؟", "x" * 300)
+    outcomes = [balanced.ask(Question.from_text(text))[0] for text in asked]
+    assert sum(outcome.answered for outcome in outcomes) <= 1
