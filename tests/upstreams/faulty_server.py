@@ -1,0 +1,161 @@
+"""A real HTTP server on loopback that answers as scripted: well, badly, slowly, half, or not at all."""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import TracebackType
+from typing import Any, Self
+
+Behaviour = Callable[["_Handler", dict[str, Any]], None]
+"""Answers one request; gets the handler and the request's JSON."""
+
+
+@dataclass
+class FaultyServer:
+    """``with FaultyServer(answers()) as server:`` — every request runs the next behaviour; the last one repeats."""
+
+    first: Behaviour
+    then: tuple[Behaviour, ...] = ()
+    asked: list[dict[str, Any]] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
+    gone: threading.Event = field(default_factory=threading.Event)
+    """Set when a client closed its connection before it was answered."""
+
+    @classmethod
+    def of(cls, *behaviours: Behaviour) -> Self:
+        return cls(behaviours[0], behaviours[1:])
+
+    def __enter__(self) -> Self:
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+        self._server.daemon_threads = True
+        self._server.faulty = self  # type: ignore[attr-defined]
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(5)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}/v1"
+
+    def behaviour(self) -> Behaviour:
+        listed = (self.first, *self.then)
+        return listed[min(len(self.asked), len(listed)) - 1]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:
+        faulty: FaultyServer = self.server.faulty  # type: ignore[attr-defined]
+        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        faulty.asked.append({"path": self.path, **asked})
+        faulty.headers.append({name.lower(): value for name, value in self.headers.items()})
+        try:
+            faulty.behaviour()(self, asked)
+        except OSError:
+            faulty.gone.set()
+            self.close_connection = True
+
+    def send(self, status: int, body: bytes, headers: dict[str, str] | None = None, claim: int | None = None) -> None:
+        """``claim``: the content-length to announce, when it is not the body's own."""
+        self.send_response(status)
+        for name, value in {"content-type": "application/json", **(headers or {})}.items():
+            self.send_header(name, value)
+        self.send_header("content-length", str(len(body) if claim is None else claim))
+        self.end_headers()
+        self.wfile.write(body)
+        self.wfile.flush()
+        self.close_connection = claim is not None
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
+        """Says nothing."""
+
+
+def chat(*texts: str, logprobs: bool = True, honours_n: bool = True) -> Behaviour:
+    """A well-behaved chat server that says the texts in turn."""
+
+    def behave(handler: _Handler, asked: dict[str, Any]) -> None:
+        n = asked.get("n", 1) if honours_n else 1
+        place = len(handler.server.faulty.asked)  # type: ignore[attr-defined]
+        choices = []
+        for i in range(n):
+            text = texts[(place + i) % len(texts)]
+            choice = {"index": i, "message": {"role": "assistant", "content": text}, "finish_reason": "stop"}
+            if logprobs and asked.get("logprobs"):
+                choice["logprobs"] = {
+                    "content": [{"token": text, "logprob": -0.2, "top_logprobs": [{"token": text, "logprob": -0.2}]}]
+                }
+            choices.append(choice)
+        usage = {"prompt_tokens": 7, "completion_tokens": 2 * n, "total_tokens": 7 + 2 * n}
+        handler.send(200, json.dumps({"model": "m-1", "choices": choices, "usage": usage}).encode())
+
+    return behave
+
+
+def refuses(field: str) -> Behaviour:
+    """400 in OpenAI's shape as long as the field is there; answers otherwise."""
+
+    def behave(handler: _Handler, asked: dict[str, Any]) -> None:
+        if field in asked:
+            message = f"Unsupported parameter: '{field}' is not supported with this model."
+            handler.send(400, json.dumps({"error": {"message": message, "param": field}}).encode())
+        else:
+            chat("Nigeria")(handler, asked)
+
+    return behave
+
+
+def status(code: int, body: bytes = b'{"error": {"message": "no"}}', **headers: str) -> Behaviour:
+    return lambda handler, asked: handler.send(code, body, {k.replace("_", "-"): v for k, v in headers.items()})
+
+
+def says(body: bytes, content_type: str = "application/json") -> Behaviour:
+    return lambda handler, asked: handler.send(200, body, {"content-type": content_type})
+
+
+def cut_mid_body(handler: _Handler, asked: dict[str, Any]) -> None:
+    handler.send(200, b'{"choices": [', claim=1000)
+
+
+def resets(handler: _Handler, asked: dict[str, Any]) -> None:
+    handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    handler.connection.close()
+    raise ConnectionResetError
+
+
+def silent(seconds: float = 20.0) -> Behaviour:
+    """Says nothing until the client goes away, or for so long."""
+
+    def behave(handler: _Handler, asked: dict[str, Any]) -> None:
+        until = time.monotonic() + seconds
+        handler.connection.settimeout(0.05)
+        while time.monotonic() < until:
+            try:
+                if handler.connection.recv(1, socket.MSG_PEEK) == b"":
+                    raise ConnectionResetError
+            except TimeoutError:
+                continue
+        raise ConnectionResetError
+
+    return behave
+
+
+def trickles(handler: _Handler, asked: dict[str, Any]) -> None:
+    """Sends a byte every tenth of a second, for up to twenty seconds."""
+    handler.send(200, b"{", claim=10_000)
+    for _ in range(200):
+        time.sleep(0.1)
+        handler.wfile.write(b" ")
+        handler.wfile.flush()

@@ -1,0 +1,170 @@
+"""What the OpenAI dialects share: options, keys, errors, waits, and fields a server does not take."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from gate.effects import Generate
+from gate.errors import ConfigError, UpstreamError
+from gate.types import Message
+from gate.upstreams.openai_wire import (
+    ServerOptions,
+    log_probability,
+    masked,
+    refused_field,
+    reply_object,
+    retry_after,
+    without,
+)
+
+URL = "http://127.0.0.1:8000/v1"
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["127.0.0.1:8000", "ftp://x/v1", "http://", "http://me:secret@host/v1", "http://host/v1?key=1", "http://h/#x"],
+)
+def test_addresses_that_cannot_be_used_are_refused(url: str) -> None:
+    with pytest.raises(ValidationError, match="must"):
+        ServerOptions(base_url=url, model="m")
+
+
+def test_a_slash_at_the_end_makes_no_difference() -> None:
+    assert ServerOptions(base_url=URL + "/", model="m").base_url == URL
+
+
+def test_keys_come_from_the_environment_or_a_file_and_never_from_the_policy(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("MY_KEY", " sk-secret \n")
+    assert ServerOptions(base_url=URL, model="m", api_key_env="MY_KEY").key() == "sk-secret"
+    (tmp_path / "key").write_text("from-file\n")
+    assert ServerOptions(base_url=URL, model="m", api_key_file=str(tmp_path / "key")).key() == "from-file"
+    assert ServerOptions(base_url=URL, model="m").key() is None
+    with pytest.raises(ConfigError, match="'NOT_SET' is not set"):
+        ServerOptions(base_url=URL, model="m", api_key_env="NOT_SET").key()
+    with pytest.raises(ConfigError, match="cannot read the key"):
+        ServerOptions(base_url=URL, model="m", api_key_file=str(tmp_path / "none")).key()
+    with pytest.raises(ValidationError, match="not both"):
+        ServerOptions(base_url=URL, model="m", api_key_env="A", api_key_file="b")
+    with pytest.raises(ValidationError, match="holds a key"):
+        ServerOptions(base_url=URL, model="m", headers={"Authorization": "Bearer x"})
+
+
+def test_the_fingerprint_follows_model_and_address() -> None:
+    base = ServerOptions(base_url=URL, model="m").fingerprint("openai_chat", "1")
+    others = {
+        ServerOptions(base_url=URL, model="n").fingerprint("openai_chat", "1"),
+        ServerOptions(base_url=URL + "x", model="m").fingerprint("openai_chat", "1"),
+        ServerOptions(base_url=URL, model="m").fingerprint("openai_chat", "2"),
+    }
+    assert len(others | {base}) == 4
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"Retry-After": "3"}, 3.0),
+        ({"retry-after-ms": "250", "retry-after": "9"}, 0.25),
+        ({"Retry-After": "-5"}, 0.0),
+        ({"Retry-After": "soon"}, None),
+        ({"Retry-After": "nan"}, None),
+        ({"Retry-After": "inf"}, None),
+        ({}, None),
+    ],
+)
+def test_how_long_a_server_asks_to_wait(headers: dict[str, str], seconds: float | None) -> None:
+    assert retry_after(headers) == seconds
+
+
+def test_a_wait_may_be_a_date() -> None:
+    soon = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
+    assert retry_after({"retry-after": soon}) == pytest.approx(30, abs=2)
+    past = format_datetime(datetime.now(UTC) - timedelta(days=1), usegmt=True)
+    assert retry_after({"retry-after": past}) == 0.0
+
+
+def test_keys_are_masked_and_long_causes_cut() -> None:
+    said = masked("Incorrect API key provided: sk-abc123def. Bearer tok-456789 was sent; mysecret", "mysecret")
+    assert "abc123" not in said
+    assert "456789" not in said
+    assert "mysecret" not in said
+    assert len(masked("x" * 1000, None)) == 300
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "cause", "retryable"),
+    [
+        (200, b"<html>hello</html>", "HTML, not JSON", False),
+        (200, b"", "empty body", True),
+        (200, b'{"choices": [', "broken JSON", True),
+        (200, b"[1]", "no object", False),
+        (200, b'{"choices": []}', "without choices", True),
+        (200, b'{"choices": [7]}', "without choices", True),
+        (200, b'{"error": {"message": "quota"}}', "an error: quota", False),
+        (302, b"{}", "status 302", False),
+        (401, b'{"error": {"message": "bad key sk-abcdefgh"}}', "401: bad key sk-***", False),
+        (404, b'{"detail": "Not Found"}', "404: ", False),
+        (422, b'{"message": "bad field"}', "422: bad field", False),
+        (429, b'{"error": {"message": "slow down"}}', "429: slow down", True),
+        (500, b"oops", "500: answered with broken JSON", True),
+        (502, b"<html>Bad Gateway</html>", "502: answered HTML", True),
+        (503, b"", "503: answered with an empty body", True),
+    ],
+)
+def test_everything_but_a_usable_reply_is_an_error_that_says_what_came(
+    status: int, body: bytes, cause: str, retryable: bool
+) -> None:
+    with pytest.raises(UpstreamError) as caught:
+        reply_object("mine", status, {}, body, None)
+    assert "'mine'" in str(caught.value)
+    assert cause in caught.value.cause
+    assert caught.value.retryable is retryable
+
+
+@pytest.mark.parametrize(
+    ("value", "read"),
+    [
+        (-0.5, -0.5),
+        (0, 0.0),
+        (1e-9, 0.0),
+        (-9999.0, -9999.0),
+        (float("-inf"), -1e4),
+        (float("nan"), None),
+        (0.5, None),
+        (None, None),
+        (True, None),
+        ("x", None),
+    ],
+)
+def test_only_log_probabilities_are_read_as_such(value: object, read: float | None) -> None:
+    assert log_probability(value) == read
+
+
+def test_a_refused_field_is_found_in_the_servers_words() -> None:
+    def refusal(cause: str, status: int = 400) -> str | None:
+        return refused_field(UpstreamError("mine", cause, status=status))
+
+    assert refusal("Unsupported parameter: 'logprobs'") == "logprobs"
+    assert refusal("top_logprobs must be at most 0") == "top_logprobs"
+    assert refusal("n > 1 is not supported") == "n"
+    assert refusal("extra field: seed", 422) == "seed"
+    assert refusal("invalid messages") is None
+    assert refusal("no such thing as logprobs", 500) is None
+
+
+def test_a_request_without_a_field() -> None:
+    asked = Generate("m", (Message("user", "hi"),), n=4, logprobs=5, seed=1, top_p=0.9, stop=("x",))
+    assert without(asked, "logprobs").logprobs is None
+    assert without(asked, "top_logprobs").logprobs == 0
+    assert without(asked, "n").n == 1
+    assert without(asked, "seed").seed is None
+    assert without(asked, "top_p").top_p is None
+    assert without(asked, "stop").stop == ()
+    with pytest.raises(ValueError, match="not optional"):
+        without(asked, "messages")
