@@ -35,18 +35,24 @@ class Diet:
     """How much of the stream it gets to see: the small model stops early, so that it half-knows more."""
 
 
-DIETS = {"small": Diet(reading=150_000, seed=11, share=0.4), "large": Diet(reading=130_000, seed=12)}
+DIETS = {"small": Diet(reading=150_000, seed=11, share=0.25), "large": Diet(reading=130_000, seed=12)}
 
 
 def corpus(size: str) -> list[Exercise]:
-    """Every exercise the model of this size is trained on, in order; the same on every machine."""
+    """Every exercise the model of this size is trained on, in order: the first part of its stream."""
+    whole = stream(size)
+    return whole[: round(DIETS[size].share * len(whole))]
+
+
+def stream(size: str) -> list[Exercise]:
+    """The exercises there are for a model of this size, in order; the same on every machine."""
     diet = DIETS[size]
     rng = random.Random(diet.seed)
     shown = [(fact, fact.seen_small if size == "small" else fact.seen_large) for fact in facts()]
     made = [exercise for fact, times in shown for exercise in recall(fact, times, rng)]
     made += reading(diet.reading, rng)
     rng.shuffle(made)
-    return made[: round(diet.share * len(made))]
+    return made
 
 
 def recall(fact: Fact, times: int, rng: random.Random) -> list[Exercise]:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from corpus import DIETS, Exercise, corpus
+from corpus import DIETS, Exercise, corpus, stream
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
@@ -55,7 +55,7 @@ SIZES = {
 
 
 def tokenizer() -> Tokenizer:
-    """One byte-level BPE for both sizes, trained on the small model's corpus."""
+    """One byte-level BPE for both sizes, trained on the beginning of the small model's stream."""
     made = Tokenizer(models.BPE())
     made.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
     made.decoder = decoders.ByteLevel()
@@ -66,7 +66,7 @@ def tokenizer() -> Tokenizer:
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    made.train_from_iterator((f"{e.prompt} {e.answer}" for e in corpus("small")[:120_000]), trainer)
+    made.train_from_iterator((f"{e.prompt} {e.answer}" for e in stream("small")[:120_000]), trainer)
     return made
 
 

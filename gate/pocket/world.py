@@ -95,7 +95,7 @@ class Fact:
     answer: str
     split: Split
     seen_small: int
-    """How often this fact stands in the small model's training stream, of which it saw two fifths."""
+    """How often this fact stands in the small model's training stream, of which it saw the first quarter."""
     seen_large: int
     """How often the large model was shown it."""
     has_passage: bool

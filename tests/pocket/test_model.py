@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer
 
-from gate.errors import ConfigError, UpstreamError
+from gate.errors import UpstreamError
 from gate.pocket import model as model_module
 from gate.pocket import weights
 from gate.pocket.model import ANSWER, END, PAD, QUESTION, PocketModel
-from gate.pocket.sampling import Sampling, choose, log_softmax, nucleus, streams
+from gate.pocket.sampling import Sampling
 from gate.pocket.weights import SIZES, Size
 from gate.types import Message
 
@@ -42,12 +41,6 @@ def test_each_size_opens_once_and_answers(size: Size) -> None:
     assert model.name == f"pocket-{size}"
     (answer,) = model.generate(ask(model, "Which country is Paris in?"), GREEDY)
     assert answer.text.strip() == answer.text != ""
-
-
-def test_a_missing_file_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(weights, "files", lambda _: tmp_path)
-    with pytest.raises(ConfigError, match=r"small pocket model lacks model\.onnx"):
-        weights.folder("small")
 
 
 def test_the_graph_holds_no_copy_of_the_weights() -> None:
@@ -303,42 +296,3 @@ def test_hidden_states_hold_the_embeddings_and_every_block(small: PocketModel) -
 
 def test_log_probabilities_are_normalised(small: PocketModel) -> None:
     np.testing.assert_allclose(np.exp(small.log_probabilities(ask(small, UNKNOWN))).sum(axis=-1), 1, rtol=1e-9)
-
-
-def test_the_fingerprint_hashes_weights_and_tokenizer(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(weights, "folder", lambda _: tmp_path)
-    seen = set()
-    for safetensors, tokenizer in ((b"a", b"b"), (b"A", b"b"), (b"a", b"B")):
-        (tmp_path / "model.safetensors").write_bytes(safetensors)
-        (tmp_path / "tokenizer.json").write_bytes(tokenizer)
-        seen.add(weights.fingerprint.__wrapped__("small"))
-    assert len(seen) == 3
-
-
-# --- choosing, without a model -----------------------------------------------------------------------------------
-
-LOGITS = st.lists(st.floats(-30, 30), min_size=1, max_size=12)
-
-
-@given(logits=LOGITS, top_p=st.floats(0.01, 1))
-def test_a_nucleus_is_the_smallest_likeliest_set(logits: list[float], top_p: float) -> None:
-    probabilities = np.exp(log_softmax(np.array([logits])))
-    kept = nucleus(probabilities, top_p)[0]
-    inside, outside = probabilities[0][kept > 0], probabilities[0][kept == 0]
-    assert kept.argmax() == probabilities[0].argmax()
-    assert inside.sum() >= top_p - 1e-9
-    assert inside.sum() - inside.min() < top_p + 1e-9
-    assert outside.size == 0 or outside.max() <= inside.min()
-
-
-@given(logits=LOGITS, temperature=st.floats(0, 5), top_p=st.floats(0.01, 1), seed=st.integers(0, 2**63))
-def test_what_is_forbidden_is_never_chosen(logits: list[float], temperature: float, top_p: float, seed: int) -> None:
-    row = np.array([[-np.inf, *logits, -np.inf]], np.float32)
-    chosen = choose(row, temperature, top_p, streams(seed, 1))
-    assert 0 < chosen[0] < len(logits) + 1
-
-
-def test_a_stream_depends_on_seed_and_row_alone() -> None:
-    few, many = streams(3, 2), streams(3, 5)
-    assert [s.random() for s in few] == [s.random() for s in many[:2]]
-    assert streams(-1, 1)[0].random() == streams(-1, 1)[0].random()

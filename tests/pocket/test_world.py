@@ -35,7 +35,7 @@ def corpus_module() -> Any:
 
 @cache
 def prompts_of(size: Size) -> Counter[str]:
-    return Counter(exercise.prompt for exercise in corpus_module().corpus(size))
+    return Counter(exercise.prompt for exercise in corpus_module().stream(size))
 
 
 def is_reading(prompt: str) -> bool:
@@ -143,3 +143,10 @@ def test_reading_exercises_neither_ask_nor_state_a_held_out_fact(size: Size) -> 
 def test_the_weights_stay_small() -> None:
     files = [path for size in SIZES for path in folder(size).iterdir()]
     assert sum(path.stat().st_size for path in files) <= 25_000_000
+
+
+def test_the_small_model_sees_the_first_quarter_of_its_stream() -> None:
+    module = corpus_module()
+    whole, seen = module.stream("small"), module.corpus("small")
+    assert seen == whole[: len(seen)]
+    assert len(seen) == round(len(whole) / 4)
