@@ -1,25 +1,40 @@
 """The only place where names become objects: a policy file in, a gateway ready to run out.
 
-Third parties add signals, evidence sources, upstreams and routes by entry points in the groups ``gate.signals``,
-``gate.evidence`` and ``gate.upstreams``; they are read here, once, and a name that stands twice is refused.
+Third parties add signals, evidence sources, upstreams, embedders and judges of entailment by entry points in the groups
+``gate.signals``, ``gate.evidence``, ``gate.upstreams``, ``gate.embedders`` and ``gate.judges``. They are read here, and
+a name that stands twice is refused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import hashlib
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any, cast
 
 from gate import prompts
 from gate.calibration import LogisticCalibrator, VoteShareCalibrator
 from gate.drivers import World
+from gate.embedders import EMBEDDERS
 from gate.errors import ConfigError, UnknownName
-from gate.evidence import DraftSource, MeaningsSource, PassagesSource, SamplesSource
+from gate.evidence import SOURCES, SamplesSource
 from gate.gateway import Gateway
+from gate.judges import JUDGES
 from gate.pipeline import Plan
 from gate.policy import Policy, PolicyFile, find, options, read
-from gate.ports import Calibrator, EvidenceSource, Price, Retriever, Route, Signal, Upstream
+from gate.ports import (
+    Calibrator,
+    Embedder,
+    EntailmentJudge,
+    EvidenceSource,
+    Price,
+    Retriever,
+    Route,
+    Signal,
+    Upstream,
+)
 from gate.retrieval import Bm25Retriever
 from gate.routes import AbstainRoute, AnswerRoute, EscalateRoute, RetrieveRoute
 from gate.signals import SIGNALS
@@ -35,21 +50,20 @@ def load_gateway(name_or_path: str) -> Gateway:
 def assemble(file: PolicyFile) -> Gateway:
     """Build everything a policy names. Raises `ConfigError` with the line of what cannot be built."""
     policy = file.policy
-    upstreams = {name: _upstream(file, name) for name in policy.upstreams}
+    upstreams: dict[str, Upstream] = _endpoints(file, "upstreams", UPSTREAMS)
+    embedders: dict[str, Embedder] = _endpoints(file, "embedders", EMBEDDERS)
+    judges: dict[str, EntailmentJudge] = _endpoints(file, "judges", JUDGES)
     for place, name in enumerate(policy.ladder):
         if name not in upstreams:
             raise UnknownName("upstream", name, upstreams, where=file.where("ladder", place))
-    signals = _signals(file)
+    tiers, signals = _tiers(file), _signals(file)
     retrievers = {name: _retriever(file, name) for name in policy.retrievers}
     plan = Plan(
         ladder=policy.ladder,
         profiles={name: upstreams[name].profile for name in policy.ladder},
-        tiers=tuple(
-            tuple(_source(file, name, "tiers", tier, place) for place, name in enumerate(names))
-            for tier, names in enumerate(policy.tiers)
-        ),
+        tiers=tiers,
         signals=signals,
-        calibrator=_calibrator(file),
+        calibrator=_calibrator(file, tiers),
         rule=policy.rule,
         routes=_routes(file, upstreams, retrievers),
         budget=Budget(**policy.budget.model_dump()),
@@ -60,14 +74,24 @@ def assemble(file: PolicyFile) -> Gateway:
         plan.calibrator.check(tuple(s.name for s in signals), _stages(policy))
     except ConfigError as error:
         raise type(error)(str(error), where=file.where("calibrator")) from error
-    world = World(upstreams, retrievers, {name: u.timeout for name, u in policy.upstreams.items()})
+    settings = {**policy.upstreams, **policy.embedders, **policy.judges}
+    timeouts = {name: endpoint.timeout for name, endpoint in settings.items()}
+    world = World(upstreams, retrievers, timeouts, embedders, judges)
+    _check_uses(file, plan, world)
     return Gateway(policy, plan, world, fingerprints(policy, plan, world))
 
 
 def fingerprints(policy: Policy, plan: Plan, world: World) -> dict[str, str]:
     """What is running, by hash: what a certificate is held against."""
     running = {"policy": policy.fingerprint, "calibrator": plan.calibrator.fingerprint}
-    running |= {f"upstream:{name}": world.upstreams[name].fingerprint for name in policy.ladder}
+    used = [source.uses for tier in plan.tiers for source in tier]
+    asked = {*policy.ladder, *(name for uses in used for name in uses.upstreams)}
+    running |= {f"upstream:{name}": world.upstreams[name].fingerprint for name in asked}
+    for uses in used:
+        running |= {f"embedder:{name}": world.embedders[name].fingerprint for name in uses.embedders}
+        running |= {f"judge:{name}": world.judges[name].fingerprint for name in uses.judges}
+        running |= {f"prompt:{name}": prompts.load(name).fingerprint for name in uses.prompts}
+        running |= {f"file:{Path(path).name}": _hash(Path(path)) for path in uses.files}
     if policy.routes.retrieve:
         name = policy.routes.retrieve.prompt
         running[f"prompt:{name}"] = prompts.load(name).fingerprint
@@ -104,32 +128,46 @@ def _look_up(table: Mapping[str, Any], kind: str, name: str, where: str) -> Any:
     return table[name]
 
 
-def _upstream(file: PolicyFile, name: str) -> Upstream:
-    settings = file.policy.upstreams[name]
-    table = _table("gate.upstreams", ((kind.kind, kind) for kind in UPSTREAMS))
-    made = _look_up(table, "upstream kind", settings.kind, file.where("upstreams", name, "kind"))
+def _endpoints(file: PolicyFile, section: str, kinds: Iterable[Any]) -> dict[str, Any]:
+    """The objects of one section of endpoints: ``upstreams``, ``embedders`` or ``judges``."""
+    table = _table(f"gate.{section}", ((kind.kind, kind) for kind in kinds))
+    return {name: _endpoint(file, section, name, table) for name in getattr(file.policy, section)}
+
+
+def _endpoint(file: PolicyFile, section: str, name: str, table: Mapping[str, Any]) -> Any:
+    settings = getattr(file.policy, section)[name]
+    made = _look_up(table, f"{section.removesuffix('s')} kind", settings.kind, file.where(section, name, "kind"))
     extra = dict(settings.model_extra or {})
     if isinstance(extra.get("path"), str):  # paths in a policy are relative to the policy
         extra["path"] = str(file.path.parent / extra["path"])
-    checked = options(file, made.Options, extra, "upstreams", name)
+    checked = options(file, made.Options, extra, section, name)
     try:
-        return cast("Upstream", made.from_options(name, checked, Price(**settings.price.model_dump())))
+        return made.from_options(name, checked, Price(**settings.price.model_dump()))
     except ConfigError as error:
         if error.where:
             raise
-        raise ConfigError(str(error), where=file.where("upstreams", name)) from error
+        raise ConfigError(str(error), where=file.where(section, name)) from error
+
+
+def _tiers(file: PolicyFile) -> tuple[tuple[EvidenceSource, ...], ...]:
+    tiers = tuple(
+        tuple(_source(file, name, "tiers", tier, place) for place, name in enumerate(names))
+        for tier, names in enumerate(file.policy.tiers)
+    )
+    named = {source.name for tier in tiers for source in tier}
+    for name in file.policy.evidence:
+        if name not in named:
+            raise UnknownName("evidence in the tiers", name, named, where=file.where("evidence", name))
+    return tiers
 
 
 def _source(file: PolicyFile, name: str, *place: str | int) -> EvidenceSource:
-    policy = file.policy
-    built_in: dict[str, Callable[[], EvidenceSource]] = {
-        "draft": DraftSource,
-        "passages": PassagesSource,
-        "samples": lambda: SamplesSource(policy.samples.n, policy.samples.temperature, policy.samples.seed),
-        "meanings": lambda: MeaningsSource(policy.meanings.judge, policy.meanings.similarity),
-    }
-    made = _look_up(_table("gate.evidence", built_in.items()), "evidence", name, file.where(*place))
-    return cast("EvidenceSource", made())
+    table = _table("gate.evidence", ((source.name, source) for source in SOURCES))
+    made = _look_up(table, "evidence", name, file.where(*place))
+    values = dict(file.policy.evidence.get(name, {}))
+    if isinstance(values.get("path"), str):  # relative to the policy, like those of endpoints
+        values["path"] = str(file.path.parent / values["path"])
+    return cast("EvidenceSource", options(file, made, values, "evidence", name))
 
 
 def _signals(file: PolicyFile) -> tuple[Signal, ...]:
@@ -146,10 +184,13 @@ def _retriever(file: PolicyFile, name: str) -> Retriever:
     return Bm25Retriever.of_file(name, file.path.parent / str(settings.path))
 
 
-def _calibrator(file: PolicyFile) -> Calibrator:
+def _calibrator(file: PolicyFile, tiers: tuple[tuple[EvidenceSource, ...], ...]) -> Calibrator:
     name = file.policy.calibrator
     if name == VoteShareCalibrator.kind:
-        return VoteShareCalibrator(file.policy.samples.n)
+        drawn = [source.n for tier in tiers for source in tier if isinstance(source, SamplesSource)]
+        if not drawn:
+            raise ConfigError(f"{name!r} needs 'samples' in some tier", where=file.where("calibrator"))
+        return VoteShareCalibrator(drawn[0])
     path = file.path.parent / name
     if not path.is_file():
         beside = [p.name for p in file.path.parent.glob("*.calibrator.json")]
@@ -194,6 +235,32 @@ def _check_needs(file: PolicyFile, plan: Plan) -> None:
             where = file.where("signals", place)
             what = need.__name__.lower()
             raise ConfigError(f"the signal {signal.name!r} needs {what!r}, which no tier gathers", where=where)
+
+
+def _check_uses(file: PolicyFile, plan: Plan, world: World) -> None:
+    """Every endpoint, prompt and file a source asks for by name must be there."""
+    for source in (source for tier in plan.tiers for source in tier):
+        uses, where = source.uses, file.where("evidence", source.name)
+        for kind, wanted, known in (
+            ("upstream", uses.upstreams, world.upstreams),
+            ("embedder", uses.embedders, world.embedders),
+            ("judge", uses.judges, world.judges),
+        ):
+            for name in wanted:
+                if name not in known:
+                    raise UnknownName(kind, name, known, where=where)
+        for name in uses.prompts:
+            try:
+                prompts.load(name)
+            except ConfigError as error:
+                raise ConfigError(str(error), where=where) from error
+        for path in uses.files:
+            if not Path(path).is_file():
+                raise ConfigError(f"there is no file {path!r}", where=where)
+
+
+def _hash(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 def _stages(policy: Policy) -> tuple[Stage, ...]:

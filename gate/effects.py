@@ -1,7 +1,7 @@
 """What the core may ask of the world. Logic yields these; only `gate.drivers` performs them.
 
 A *flow* is a generator that yields effects and receives replies, so the same code runs under asyncio, on threads and
-from a recording. Use the four functions below with ``yield from``; they carry the types::
+from a recording. Use the functions below with ``yield from``; they carry the types::
 
     def gather(...) -> Flow[Draft]:
         reply = yield from generate(Generate(upstream="small", messages=...))
@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Generic, TypeAlias, TypeVar, cast
 
-from gate.types import Cost, Generations, JsonObject, Message, Passage, Step
+from gate.types import Cost, Entailments, Generations, JsonObject, Message, Passage, Step, Vectors
 
 T = TypeVar("T")
 
@@ -31,12 +31,35 @@ class Generate:
     temperature: float | None = None
     top_p: float | None = None
     max_tokens: int | None = None
+    cap: int | None = None
+    """The most tokens the budget leaves for each answer: a hard stop, and no part of what is asked."""
     stop: tuple[str, ...] = ()
     seed: int | None = None
     logprobs: int | None = None
     """How many alternatives a token to ask for (0 = the token's own log-probability only); None = none at all."""
     extra: JsonObject = field(default_factory=dict)
     """Fields passed through to the upstream untouched (``tools``, ``response_format`` …)."""
+
+    @property
+    def limit(self) -> int | None:
+        """The most tokens an answer may have, for whichever reason."""
+        return min((most for most in (self.max_tokens, self.cap) if most is not None), default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Embed:
+    """Ask an embedder for a unit vector a text. Raises `UpstreamError` into the flow when it fails for good."""
+
+    embedder: str
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Entail:
+    """Ask a judge about (premise, hypothesis) pairs. Raises `UpstreamError` into the flow when it fails for good."""
+
+    judge: str
+    pairs: tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +85,9 @@ class Observe:
     step: Step
 
 
-Effect: TypeAlias = Generate | Retrieve | Together | Observe
+Ask: TypeAlias = Generate | Embed | Entail
+"""What a model endpoint is asked."""
+Effect: TypeAlias = Ask | Retrieve | Together | Observe
 Flow: TypeAlias = Generator[Effect, Any, T]
 
 
@@ -78,6 +103,14 @@ def generate(effect: Generate) -> Flow[Reply[Generations]]:
     return cast("Reply[Generations]", (yield effect))
 
 
+def embed(effect: Embed) -> Flow[Reply[Vectors]]:
+    return cast("Reply[Vectors]", (yield effect))
+
+
+def entail(effect: Entail) -> Flow[Reply[Entailments]]:
+    return cast("Reply[Entailments]", (yield effect))
+
+
 def retrieve(effect: Retrieve) -> Flow[Reply[tuple[Passage, ...]]]:
     return cast("Reply[tuple[Passage, ...]]", (yield effect))
 
@@ -90,7 +123,23 @@ def observe(step: Step) -> Flow[None]:
     yield Observe(step)
 
 
-def effect_key(effect: Generate | Retrieve) -> str:
-    """A hash of all that was asked: equal requests have equal keys, in this process and in any other."""
-    text = json.dumps([type(effect).__name__, asdict(effect)], sort_keys=True, ensure_ascii=False, default=str)
+def effect_key(effect: Ask | Retrieve) -> str:
+    """A hash of all that was asked: equal requests have equal keys, in this process and in any other.
+
+    What the budget had left (``cap``) is not asked: the same request later in a budget has the same key.
+    """
+    fields = {name: value for name, value in asdict(effect).items() if name != "cap"}
+    asked = [type(effect).__name__, _canonical(fields)]
+    text = json.dumps(asked, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:24]
+
+
+def _canonical(value: Any) -> Any:
+    """1.0 as 1: they are equal, and must not differ for having gone through a file."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, Mapping):
+        return {key: _canonical(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_canonical(item) for item in value]
+    return value

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from gate.types import Cost, TraceRecord
@@ -44,6 +44,18 @@ class GateError(Exception):
 
     trace: TraceRecord | None = None
     """What had happened to the question until then, where a question was being answered."""
+    cost: Cost | None = None
+    """What the work that failed cost, where something was counted: calls that fail were made all the same."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Survive the way between processes, whatever the constructor of a subclass takes."""
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(kind: type[GateError], args: tuple[Any, ...], state: dict[str, Any]) -> GateError:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(state)
+    return error
 
 
 class ConfigError(GateError):
@@ -92,9 +104,6 @@ class RequestError(GateError):
 class UpstreamError(GateError):
     """A model endpoint failed. The message names the upstream and the cause, never a key or the user's text."""
 
-    cost: Cost | None = None
-    """What the calls that failed cost, once a driver has counted them."""
-
     def __init__(
         self,
         upstream: str,
@@ -118,6 +127,10 @@ class UpstreamTimeout(UpstreamError):
 
 class EvidenceUnavailable(GateError):
     """A fact could not be gathered; the message is the reason shown beside the missing signal."""
+
+    def __init__(self, reason: str, cost: Cost | None = None) -> None:
+        super().__init__(reason)
+        self.cost = cost
 
 
 class ReplayGap(GateError):

@@ -66,8 +66,8 @@ class Gateway:
         try:
             outcome = self._driver().run(answer(plan, question), recording, seconds=plan.budget.seconds)
         except GateError as error:
-            raise self._with_trace(error, question, recording, begun) from error.__cause__
-        return outcome, self._trace(question, recording, begun, outcome)
+            raise self._with_trace(error, question, budget, recording, begun) from error.__cause__
+        return outcome, self._trace(question, budget, recording, begun, outcome)
 
     async def aask(self, question: Question, *, budget: Budget | None = None) -> tuple[Outcome, TraceRecord]:
         """`ask` on the running event loop; cancelling it cancels every call under way."""
@@ -76,20 +76,21 @@ class Gateway:
             flow = answer(plan, question)
             outcome = await self._async_driver().run(flow, recording, seconds=plan.budget.seconds)
         except GateError as error:
-            raise self._with_trace(error, question, recording, begun) from error.__cause__
-        return outcome, self._trace(question, recording, begun, outcome)
+            raise self._with_trace(error, question, budget, recording, begun) from error.__cause__
+        return outcome, self._trace(question, budget, recording, begun, outcome)
 
     def replay(self, record: TraceRecord) -> Outcome:
         """What this policy makes of a recorded question, with no calls. Raises `ReplayGap` where it cannot be told."""
         if record.question is None:
             raise ReplayGap("this trace was kept without text: record with text to replay")
-        return ReplayDriver(record.tape).run(answer(self._plan(None), record.question), Recording())
+        return ReplayDriver(record.tape).run(answer(self._plan(record.budget), record.question), Recording())
 
     def close(self) -> None:
-        """Close what `ask` opened."""
-        if self._threaded is not None:
-            self._threaded.close()
-            self._threaded = None
+        """Close what `ask` opened; a later `ask` opens it again."""
+        with self._lock:
+            if self._threaded is not None:
+                self._threaded.close()
+                self._threaded = None
 
     async def aclose(self) -> None:
         """Close what `ask` opened and what `aask` opened on this loop."""
@@ -120,7 +121,13 @@ class Gateway:
         return plan if budget is None else replace(plan, budget=_tighter(plan.budget, budget))
 
     def _trace(
-        self, question: Question, recording: Recording, begun: str, outcome: Outcome | None, error: str | None = None
+        self,
+        question: Question,
+        budget: Budget | None,
+        recording: Recording,
+        begun: str,
+        outcome: Outcome | None,
+        error: str | None = None,
     ) -> TraceRecord:
         return TraceRecord(
             id=uuid.uuid4().hex,
@@ -129,6 +136,7 @@ class Gateway:
             policy_fingerprint=self.policy_fingerprint,
             certified=self.certified,
             steps=tuple(recording.steps),
+            budget=budget or Budget(),
             question=question,
             tape=tuple(recording.tape),
             outcome=outcome,
@@ -137,8 +145,10 @@ class Gateway:
             cost=outcome.cost if outcome else sum((entry.cost for entry in recording.tape), Cost()),
         )
 
-    def _with_trace(self, error: GateError, question: Question, recording: Recording, begun: str) -> GateError:
-        error.trace = self._trace(question, recording, begun, None, str(error))
+    def _with_trace(
+        self, error: GateError, question: Question, budget: Budget | None, recording: Recording, begun: str
+    ) -> GateError:
+        error.trace = self._trace(question, budget, recording, begun, None, str(error))
         return error
 
 

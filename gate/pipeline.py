@@ -7,6 +7,7 @@ that failed, the rule decides again without it, and what was known before stays:
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -20,6 +21,7 @@ from gate.types import Action, Budget, Confidence, Cost, Decision, Outcome, Ques
 
 _MAX_DECISIONS = 64
 """No policy comes near it; it bounds the loop whatever a third-party route does."""
+_NOTHING = Cost()
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,10 +45,10 @@ class Plan:
     def opening(self, question: Question) -> Round:
         """The first round: the first upstream of the ladder, closed book."""
         first = self.ladder[0]
-        return Round(0, question, first, self.profiles[first], question.messages, tokens_left=self.budget.tokens)
+        return Round(0, question, first, self.profiles[first], question.messages)
 
     def calls(self, tier: int) -> int:
-        """The most calls a tier can make with any upstream of the ladder."""
+        """The calls a tier needs, with the upstream of the ladder that needs most."""
         return max(sum(source.calls(profile) for source in self.tiers[tier]) for profile in self.profiles.values())
 
 
@@ -64,7 +66,11 @@ class Standing:
 
 def answer(plan: Plan, question: Question) -> Flow[Outcome]:
     """The outcome for one question. Raises `UpstreamError` when there is no first draft."""
-    standing = yield from enter(plan, plan.opening(question))
+    opening = plan.opening(question)
+    if plan.frozen:
+        standing = Standing(opening, 0, Evidence(), SignalVector(()), Cost())
+    else:
+        standing = yield from enter(plan, opening)
     steps: list[Step] = []
     spent = standing.cost
     closed: dict[Action, str] = {}
@@ -76,65 +82,85 @@ def answer(plan: Plan, question: Question) -> Flow[Outcome]:
         if decision.action in (Action.ANSWER, Action.ABSTAIN):
             return (yield from _end(plan, standing, decision, tuple(steps), spent))
         try:
-            left = None if plan.budget.tokens is None else max(1, plan.budget.tokens - spent.tokens)
-            moved = yield from _move(plan, standing, decision, left)
+            moved = yield from _move(plan, standing, decision, spent)
         except (EvidenceUnavailable, UpstreamError) as error:
             closed[decision.action] = str(error)
-            standing = dataclasses.replace(standing, cost=_cost_of(error))
+            standing = dataclasses.replace(standing, cost=error.cost or Cost())
         else:
             standing = moved
             closed.pop(Action.GATHER, None)
         spent += standing.cost
 
 
-def _move(plan: Plan, standing: Standing, decision: Decision, tokens_left: int | None) -> Flow[Standing]:
+def _move(plan: Plan, standing: Standing, decision: Decision, spent: Cost) -> Flow[Standing]:
     """Carry out a decision that does not end: the next tier of this round, or the first tier of another."""
     if decision.action is Action.GATHER:
-        round_ = dataclasses.replace(standing.round, tokens_left=tokens_left)
-        return (yield from gather(plan, round_, standing.tier + 1, standing.evidence))
+        return (yield from gather(plan, standing.round, standing.tier + 1, standing.evidence, spent))
     opened = yield from plan.routes[decision.action].follow(standing.round, standing.evidence, decision)
     if isinstance(opened, Ending):
         raise EvidenceUnavailable(f"the route {decision.action} ended instead of opening a round")
-    return (yield from enter(plan, dataclasses.replace(opened, tokens_left=tokens_left)))
+    return (yield from enter(plan, opened, spent))
 
 
-def enter(plan: Plan, round_: Round) -> Flow[Standing]:
+def enter(plan: Plan, round_: Round, spent: Cost = _NOTHING) -> Flow[Standing]:
     """Gather the first tier of a round."""
-    return (yield from gather(plan, round_, 0, Evidence()))
+    return (yield from gather(plan, round_, 0, Evidence(), spent))
 
 
-def gather(plan: Plan, round_: Round, tier: int, evidence: Evidence) -> Flow[Standing]:
-    """Gather one tier. Only the draft may fail; any other fact that cannot be had is noted as missing."""
+def gather(plan: Plan, round_: Round, tier: int, evidence: Evidence, spent: Cost = _NOTHING) -> Flow[Standing]:
+    """Gather one tier, after ``spent``. Only the draft may fail; any other fact that cannot be had is missing."""
     cost = round_.cost if tier == 0 else Cost()
     for source in plan.tiers[tier]:
+        so_far = spent + cost
+        needed = source.provides is Draft
+        if not needed and (reason := _no_room(plan.budget, so_far, source.calls(round_.profile))):
+            evidence = evidence.lacking(source.provides, reason)
+            continue
         try:
-            fact: Fact = yield from source.gather(round_, evidence)
-        except EvidenceUnavailable as error:
-            evidence = evidence.lacking(source.provides, str(error))
-        except UpstreamError as error:
-            if source.provides is Draft:
+            fact: Fact = yield from source.gather(_within(round_, plan.budget, so_far), evidence)
+        except (EvidenceUnavailable, UpstreamError) as error:
+            cost += error.cost or Cost()
+            if needed:
+                error.cost = cost
                 raise
             evidence = evidence.lacking(source.provides, str(error))
-            cost += _cost_of(error)
         else:
             evidence = evidence.having(fact)
             cost += fact.cost
     return Standing(round_, tier, evidence, measure(plan.signals, evidence), cost)
 
 
-def _cost_of(error: EvidenceUnavailable | UpstreamError) -> Cost:
-    """Calls that failed were made all the same."""
-    return (error.cost if isinstance(error, UpstreamError) else None) or Cost()
+def _no_room(budget: Budget, spent: Cost, calls: int) -> str | None:
+    """Why so many more calls are not in the budget, or None. What makes no call always is."""
+    if not calls:
+        return None
+    if budget.calls is not None and spent.calls + calls > budget.calls:
+        return f"the budget of {budget.calls} calls has no room for it"
+    for kind in ("tokens", "seconds", "money"):
+        most = getattr(budget, kind)
+        if most is not None and getattr(spent, kind) >= most:
+            return f"the budget of {most:g} {kind} is spent"
+    return None
+
+
+def _within(round_: Round, budget: Budget, spent: Cost) -> Round:
+    """The round with what the budget still allows."""
+    calls = None if budget.calls is None else budget.calls - spent.calls
+    tokens = None if budget.tokens is None else max(1, budget.tokens - spent.tokens)
+    return dataclasses.replace(round_, calls_left=calls, tokens_left=tokens)
 
 
 def measure(signals: tuple[Signal, ...], evidence: Evidence) -> SignalVector:
     """Read every signal off the evidence."""
-    readings = []
-    for signal in signals:
-        value = signal.measure(evidence)
-        missing = value.reason if isinstance(value, Missing) else None
-        readings.append(Reading(signal.name, None if isinstance(value, Missing) else value, missing))
-    return SignalVector(tuple(readings))
+    return SignalVector(tuple(_reading(signal.name, signal.measure(evidence)) for signal in signals))
+
+
+def _reading(name: str, value: float | Missing) -> Reading:
+    if isinstance(value, Missing):
+        return Reading(name, None, value.reason)
+    if not math.isfinite(value):  # no signal of ours, but anyone may add one
+        return Reading(name, None, f"the signal gave {value}")
+    return Reading(name, value)
 
 
 def _decide(plan: Plan, standing: Standing, closed: Mapping[Action, str], spent: Cost, *, exhausted: bool) -> Decision:
@@ -143,17 +169,20 @@ def _decide(plan: Plan, standing: Standing, closed: Mapping[Action, str], spent:
         return Decision(Action.ABSTAIN, plan.frozen, stage)
     possible = _possible(plan, standing) - closed.keys()
     allowed = frozenset() if exhausted else frozenset(a for a in possible if _affordable(plan, standing, a, spent))
+    declined = refused(draft_of(standing.evidence).generation)
     try:
         confidence = plan.calibrator.confidence(standing.vector, stage)
     except StaleCalibrator as error:
+        if declined:
+            return Decision(Action.ABSTAIN, "model_declined", stage, detail=str(error))
         action = Action.ANSWER if plan.on_failure == "pass_through" else Action.ABSTAIN
         return Decision(action, "calibrator_failed", stage, detail=str(error))
-    declined = refused(draft_of(standing.evidence).generation)
     if declined:  # there is no answer that could be right
         confidence = Confidence(0.0, 0.0, 0.0, calibrated=confidence.calibrated)
     decision = plan.rule.decide(confidence, stage, allowed)
     if declined:
-        decision = dataclasses.replace(decision, reason="model_declined")
+        action = Action.ABSTAIN if decision.action is Action.ANSWER else decision.action
+        decision = dataclasses.replace(decision, action=action, reason="model_declined")
     if decision.action is Action.ABSTAIN and allowed != possible:
         decision = dataclasses.replace(decision, reason="budget_spent")
     if closed and decision.action is Action.ABSTAIN:
@@ -170,14 +199,8 @@ def _possible(plan: Plan, standing: Standing) -> frozenset[Action]:
 
 
 def _affordable(plan: Plan, standing: Standing, action: Action, spent: Cost) -> bool:
-    budget = plan.budget
-    calls = plan.calls(standing.tier + 1 if action is Action.GATHER else 0)
-    return (
-        (budget.calls is None or spent.calls + calls <= budget.calls)
-        and (budget.tokens is None or spent.tokens < budget.tokens)
-        and (budget.seconds is None or spent.seconds < budget.seconds)
-        and (budget.money is None or spent.money < budget.money)
-    )
+    tier = standing.tier + 1 if action is Action.GATHER else 0
+    return _no_room(plan.budget, spent, plan.calls(tier)) is None
 
 
 def _end(plan: Plan, standing: Standing, decision: Decision, steps: tuple[Step, ...], spent: Cost) -> Flow[Outcome]:

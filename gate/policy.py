@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import json
 import typing
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -55,16 +56,12 @@ class UpstreamSettings(BaseModel):
     """Seconds for one call, retries included."""
 
 
-class SampleSettings(_Part):
-    n: int = Field(default=5, ge=2, le=32)
-    temperature: float = Field(default=1.0, gt=0, le=2)
-    seed: int | None = None
-    """Makes samples repeat where the upstream allows it."""
+class EmbedderSettings(UpstreamSettings):
+    """A model that makes vectors of texts. Keys beyond these are the options of its ``kind``."""
 
 
-class MeaningSettings(_Part):
-    judge: Literal["normalized", "lexical"] = "normalized"
-    similarity: float = Field(default=85, ge=0, le=100)
+class JudgeSettings(UpstreamSettings):
+    """A model that says what follows from what. Keys beyond these are the options of its ``kind``."""
 
 
 class RetrieveSettings(_Part):
@@ -116,6 +113,12 @@ class CertificateSettings(_Part):
     date: str
     fingerprints: dict[str, str]
 
+    @model_validator(mode="after")
+    def _counts(self) -> CertificateSettings:
+        if not self.errors <= self.answered <= self.n:
+            raise ValueError("a certificate has errors <= answered <= n")
+        return self
+
 
 class Policy(_Part):
     """One policy file."""
@@ -128,14 +131,17 @@ class Policy(_Part):
     """Upstreams from the first asked to the strongest."""
     tiers: tuple[tuple[Name, ...], ...] = Field(default=(("draft",), ("samples", "meanings")), min_length=1)
     """Evidence in the order it is bought."""
-    samples: SampleSettings = SampleSettings()
-    meanings: MeaningSettings = MeaningSettings()
+    evidence: dict[Name, dict[str, Any]] = {}
+    """Options of the evidence in the tiers, by name; checked by each source itself."""
     signals: tuple[Name, ...] = Field(min_length=1)
     calibrator: str
     """A calibrator file beside the policy, or ``vote_share`` for the uncalibrated fall-back."""
     rule: ThresholdRule
     routes: RouteSettings = RouteSettings()
     retrievers: dict[Name, RetrieverSettings] = {}
+    embedders: dict[Name, EmbedderSettings] = {}
+    judges: dict[Name, JudgeSettings] = {}
+    """Judges of entailment."""
     abstain: str = "I am not sure enough of an answer to give you one."
     """What a refusal says."""
     budget: BudgetSettings = BudgetSettings()
@@ -155,6 +161,10 @@ class Policy(_Part):
             )
         if held and (held.alpha > self.promise.max_error or held.delta > 1 - self.promise.confidence + 1e-12):
             raise ValueError("the certificate was made for a weaker promise than this policy gives: tune again")
+        endpoints = [*self.upstreams, *self.embedders, *self.judges]
+        for name in endpoints:
+            if endpoints.count(name) > 1:
+                raise ValueError(f"the name {name!r} stands for two of: upstreams, embedders, judges")
         if len(set(self.ladder)) < len(self.ladder):
             raise ValueError("an upstream stands twice in the ladder")
         if not self.tiers[0] or self.tiers[0][0] != "draft":
@@ -164,8 +174,8 @@ class Policy(_Part):
     @property
     def fingerprint(self) -> str:
         """Hash of everything that bears on a decision: not the name, the summary or the certificate itself."""
-        content = self.model_dump_json(exclude={"name", "summary", "certificate"})
-        return hashlib.sha256(content.encode()).hexdigest()[:16]
+        content = self.model_dump(exclude={"name", "summary", "certificate"})
+        return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +223,10 @@ def read(path: Path) -> PolicyFile:
         line = mark.line + 1 if mark else 1
         problem = getattr(error, "problem", None) or "not YAML"
         raise ConfigError(f"not YAML: {problem}", where=f"{path}:{line}") from error
+    except RecursionError as error:
+        raise ConfigError("nested too deep, or an alias that holds itself", where=f"{path}:1") from error
+    except ValueError as error:  # PyYAML lets those of int(), float() and date() through
+        raise ConfigError(f"a value that is none: {error}", where=f"{path}:1") from error
     try:
         return PolicyFile(Policy.model_validate(data), path, lines)
     except ValidationError as error:
@@ -233,6 +247,8 @@ def _lines(node: yaml.Node, place: Place, path: Path) -> Iterator[tuple[Place, i
     if isinstance(node, yaml.MappingNode):
         seen = set()
         for key, value in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise ConfigError("a key must be a plain word", where=f"{path}:{key.start_mark.line + 1}")
             if key.value in seen:
                 raise ConfigError(f"the key {key.value!r} stands twice", where=f"{path}:{key.start_mark.line + 1}")
             seen.add(key.value)
@@ -244,8 +260,9 @@ def _lines(node: yaml.Node, place: Place, path: Path) -> Iterator[tuple[Place, i
 
 
 def _refused(error: ValidationError, model: type[BaseModel], path: Path, lines: Mapping[Place, int]) -> ConfigError:
-    """The first validation error as one sentence with file and line."""
-    first = error.errors()[0]
+    """One validation error as one sentence with file and line: a misspelt key before the one it leaves missing."""
+    listed = error.errors()
+    first = next((e for e in listed if e["type"] == "extra_forbidden"), listed[0])
     place: Place = first["loc"]
     known = place
     while known and known not in lines:

@@ -12,12 +12,14 @@ from typing import Any, ClassVar, Protocol, TypeVar
 
 from typing_extensions import TypeIs
 
-from gate.effects import Flow, Generate
+from gate.effects import Embed, Entail, Flow, Generate
+from gate.prompts import Prompt
 from gate.types import (
     Action,
     Confidence,
     Cost,
     Decision,
+    Entailments,
     Generation,
     Generations,
     JsonObject,
@@ -26,6 +28,7 @@ from gate.types import (
     Question,
     SignalVector,
     Stage,
+    Vectors,
 )
 
 # --- evidence: facts that cost something -------------------------------------------------------------------------
@@ -84,8 +87,11 @@ class Round:
     messages: tuple[Message, ...]
     """What the upstream is sent: the question's messages, or a prompt that also holds passages."""
     passages: tuple[Passage, ...] = ()
+    prompt: Prompt | None = None
+    """The prompt the passages are quoted in; None when there are none."""
+    calls_left: int | None = None
+    """What the budget still allows when a source is asked to gather; None = no limit. Tokens likewise."""
     tokens_left: int | None = None
-    """What the budget still allows; None = no limit."""
     cost: Cost = Cost()
     """What opening this round cost, before anything was gathered in it (a search, say)."""
 
@@ -93,8 +99,26 @@ class Round:
         return Stage(self.upstream, bool(self.passages), tier)
 
 
+@dataclass(frozen=True, slots=True)
+class Uses:
+    """What an evidence source needs by name, beside the round's own upstream: checked when a policy is loaded.
+
+    Prompts and files are hashed into what a certificate is held against.
+    """
+
+    upstreams: tuple[str, ...] = ()
+    embedders: tuple[str, ...] = ()
+    judges: tuple[str, ...] = ()
+    """Judges of entailment."""
+    prompts: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+
+
 class EvidenceSource(Protocol):
-    """Gathers one kind of fact by yielding effects. Raises `EvidenceUnavailable` with the reason when it cannot."""
+    """Gathers one kind of fact by yielding effects. Raises `EvidenceUnavailable` with the reason when it cannot.
+
+    Registered as a pydantic model whose fields are the options a policy may set under ``evidence.<name>``.
+    """
 
     @property
     def name(self) -> str: ...
@@ -102,9 +126,14 @@ class EvidenceSource(Protocol):
     def provides(self) -> type[Fact]: ...
     @property
     def needs(self) -> tuple[type[Fact], ...]: ...
+    @property
+    def uses(self) -> Uses: ...
 
     def calls(self, profile: Profile) -> int:
-        """The most upstream calls ``gather`` makes: what the budget is checked against beforehand."""
+        """The upstream calls ``gather`` needs: it is not begun without room for them in the budget.
+
+        It may make more, but never more than ``round_.calls_left``.
+        """
         ...
 
     def gather(self, round_: Round, evidence: Evidence) -> Flow[Fact]: ...
@@ -200,15 +229,15 @@ class Price:
     completion: float = 0.0
 
 
-class WireUpstream(Protocol):
-    """A model behind HTTP: pure encode and decode, no sockets. Drivers do the sending."""
+E_contra = TypeVar("E_contra", contravariant=True)
+V_co = TypeVar("V_co", covariant=True)
 
-    kind: ClassVar[str]
+
+class WireEndpoint(Protocol[E_contra, V_co]):
+    """A model behind HTTP: pure encode and decode, no sockets. Drivers do the sending."""
 
     @property
     def name(self) -> str: ...
-    @property
-    def profile(self) -> Profile: ...
     @property
     def price(self) -> Price: ...
     @property
@@ -216,38 +245,57 @@ class WireUpstream(Protocol):
         """Changes when the model or the way it is asked changes."""
         ...
 
-    def encode(self, effect: Generate) -> HttpRequest: ...
+    def encode(self, effect: E_contra) -> HttpRequest: ...
 
-    def decode(self, status: int, headers: Mapping[str, str], body: bytes) -> Generations:
-        """Raise `UpstreamError` for anything but a usable reply: error status, HTML, broken JSON, no choices."""
+    def decode(self, status: int, headers: Mapping[str, str], body: bytes) -> V_co:
+        """Raise `UpstreamError` for anything but a usable reply: error status, HTML, broken JSON, nothing in it."""
         ...
 
 
-class LocalUpstream(Protocol):
+class LocalEndpoint(Protocol[E_contra, V_co]):
     """A model in this process. ``complete`` blocks; drivers run it on a thread."""
-
-    kind: ClassVar[str]
 
     @property
     def name(self) -> str: ...
-    @property
-    def profile(self) -> Profile: ...
     @property
     def price(self) -> Price: ...
     @property
     def fingerprint(self) -> str: ...
 
-    def complete(self, effect: Generate, cancelled: Callable[[], bool]) -> Generations:
+    def complete(self, effect: E_contra, cancelled: Callable[[], bool]) -> V_co:
         """Stop early, raising `UpstreamError`, once ``cancelled()`` is true."""
         ...
 
 
+class WireUpstream(WireEndpoint[Generate, Generations], Protocol):
+    """A language model behind HTTP. Registered as a class with ``kind``, ``Options`` and ``from_options``."""
+
+    kind: ClassVar[str]
+
+    @property
+    def profile(self) -> Profile: ...
+
+
+class LocalUpstream(LocalEndpoint[Generate, Generations], Protocol):
+    """A language model in this process. Registered likewise."""
+
+    kind: ClassVar[str]
+
+    @property
+    def profile(self) -> Profile: ...
+
+
 Upstream = WireUpstream | LocalUpstream
+Embedder = WireEndpoint[Embed, Vectors] | LocalEndpoint[Embed, Vectors]
+"""Makes unit vectors of texts. Registered like an upstream; its ``kind`` is looked up among EMBEDDERS."""
+EntailmentJudge = WireEndpoint[Entail, Entailments] | LocalEndpoint[Entail, Entailments]
+"""Says what follows from what. Registered like an upstream; its ``kind`` is looked up among JUDGES."""
+Endpoint = Upstream | Embedder | EntailmentJudge
 
 
-def is_local(upstream: Upstream) -> TypeIs[LocalUpstream]:
+def is_local(endpoint: Endpoint | LocalEndpoint[Any, Any] | WireEndpoint[Any, Any]) -> TypeIs[LocalEndpoint[Any, Any]]:
     """Whether it runs in this process. Asked by its one method: looking at its properties could load a model."""
-    return hasattr(upstream, "complete")
+    return hasattr(endpoint, "complete")
 
 
 class Retriever(Protocol):
@@ -259,7 +307,3 @@ class Retriever(Protocol):
     def fingerprint(self) -> str: ...
 
     def search(self, query: str, k: int) -> tuple[Passage, ...]: ...
-
-
-Settings = Mapping[str, Any]
-"""The options of one part as the policy file gives them, validated by that part's own ``Options`` model."""

@@ -64,7 +64,10 @@ def load(name: str) -> Prompt:
 
 
 def _parse(name: str, raw: bytes) -> Prompt:
-    text = raw.decode("utf-8").replace("\r\n", "\n")
+    try:
+        text = raw.decode("utf-8").replace("\r\n", "\n")
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"a prompt file is UTF-8 text: {error}", where=f"{name}.md") from error
     matched = re.fullmatch(r"---\n(.*?)\n---\n(.*)", text, flags=re.DOTALL)
     if not matched:
         raise ConfigError("a prompt file starts with a front matter between two lines '---'", where=f"{name}.md:1")

@@ -113,9 +113,41 @@ class Generations:
     """The model's name as the upstream reports it."""
 
 
+Vector = tuple[float, ...]
+"""An embedding, of unit length."""
+
+
+@dataclass(frozen=True, slots=True)
+class Vectors:
+    """An embedder's reply: one vector for each text, in order."""
+
+    rows: tuple[Vector, ...]
+    usage: Usage = Usage()
+
+
+@dataclass(frozen=True, slots=True)
+class Entailment:
+    """How likely a premise entails, leaves open or contradicts a hypothesis. The three sum to 1."""
+
+    entailment: float
+    neutral: float
+    contradiction: float
+
+
+@dataclass(frozen=True, slots=True)
+class Entailments:
+    """An entailment judge's reply: one verdict for each pair, in order."""
+
+    verdicts: tuple[Entailment, ...]
+    usage: Usage = Usage()
+
+
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """What something cost. ``a + b`` is one after the other, ``Cost.together`` is side by side."""
+    """What something cost. ``a + b`` is one after the other, ``Cost.together`` is side by side.
+
+    ``calls`` counts requests for text. Embeddings and entailment cost time, tokens and money, but no call.
+    """
 
     calls: int = 0
     prompt_tokens: int = 0
@@ -304,13 +336,20 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class TapeEntry:
-    """One effect and its reply. ``key`` is a hash of what was asked; exactly one of the last three is set."""
+    """One effect and its reply.
+
+    ``key`` is a hash of what was asked; one of generations, passages, vectors, entailments and failure is set.
+    """
 
     key: str
     kind: str
     cost: Cost
     generations: Generations | None = None
+    cap: int | None = None
+    """The most tokens the budget left for each of the generations."""
     passages: tuple[Passage, ...] | None = None
+    vectors: Vectors | None = None
+    entailments: Entailments | None = None
     failure: Failure | None = None
 
 
@@ -332,3 +371,5 @@ class TraceRecord:
     """The error that ended it, when it did not end in an outcome."""
     action: Action | None = None
     cost: Cost = Cost()
+    budget: Budget = Budget()
+    """The caller's own, beside the policy's."""

@@ -11,6 +11,7 @@ from typing import ClassVar
 from gate.calibration import VoteShareCalibrator
 from gate.drivers import World
 from gate.effects import Generate
+from gate.embedders import HashedNgrams
 from gate.errors import UpstreamError
 from gate.evidence import DraftSource, MeaningsSource, SamplesSource
 from gate.pipeline import Plan
@@ -88,4 +89,5 @@ def plan_over(
 
 def world_of(upstreams: Mapping[str, Scripted], timeouts: Mapping[str, float] | None = None) -> World:
     found = (("lagos", "Lagos is a city in Nigeria."), ("paris", "Paris is a city in France."))
-    return World(dict(upstreams), {"world": Bm25Retriever("world", found)}, timeouts or {})
+    retrievers = {"world": Bm25Retriever("world", found)}
+    return World(dict(upstreams), retrievers, timeouts or {}, embedders={"hashed": HashedNgrams("hashed")})

@@ -52,8 +52,15 @@ BROKEN = {
     "ladder": ({"ladder": ["small", "lagre"]}, "did you mean 'large'"),
     "signal": ({"signals": ["vote_shore"]}, "did you mean 'vote_share'"),
     "evidence": ({"tiers": [["draft"], ["sampels"]]}, "did you mean 'samples'"),
+    "evidence of no tier": ({"evidence": {"sample": {"n": 4}}}, "did you mean 'samples'"),
+    "evidence option": ({"evidence": {"samples": {"temprature": 1}}}, "did you mean 'temperature'"),
+    "evidence value": ({"evidence": {"samples": {"n": 1}}}, "greater than or equal to 2"),
+    "no samples to vote": (
+        {"tiers": [["draft"]], "evidence": {}, "signals": ["token_logprob_sum"]},
+        "needs 'samples' in some tier",
+    ),
     "evidence order": ({"tiers": [["draft", "meanings", "samples"]]}, "needs 'samples' gathered before it"),
-    "ungathered": ({"tiers": [["draft"]]}, "which no tier gathers"),
+    "ungathered": ({"tiers": [["draft"], ["samples"]], "signals": ["passage_score"]}, "which no tier gathers"),
     "calibrator": ({"calibrator": "pocket.calibrater.json"}, "unknown calibrator"),
     "retriever": ({"routes": {"retrieve": {"retriever": "wrld"}}}, "did you mean 'world'"),
     "prompt": (
@@ -132,7 +139,7 @@ def test_a_callers_budget_tightens_but_never_loosens(balanced: Gateway) -> None:
 def test_a_change_of_what_runs_voids_the_certificate_and_the_policy_says_what_then() -> None:
     for name, action in (("balanced", None), ("strict", Action.ABSTAIN)):
         file = read(find(name))
-        touched = file.policy.model_copy(update={"samples": file.policy.samples.model_copy(update={"n": 6})})
+        touched = file.policy.model_copy(update={"evidence": {"samples": {"n": 6, "seed": 7}}})
         gateway = assemble(replace(file, policy=touched))
         assert gateway.void == ("policy is not what was certified",)
         assert not gateway.certified

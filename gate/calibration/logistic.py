@@ -48,6 +48,12 @@ class SignalWeight(BaseModel):
     """The least and (``high``) the largest value seen in fitting, before the transform."""
     high: Finite
 
+    @model_validator(mode="after")
+    def _ordered(self) -> SignalWeight:
+        if self.low > self.high:
+            raise ValueError("low must not be above high")
+        return self
+
     def standardized(self, value: float) -> float:
         if self.transform == "logit":
             clipped = min(1 - _CLIP, max(_CLIP, value))

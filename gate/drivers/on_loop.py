@@ -14,11 +14,11 @@ import tenacity
 from httpx_aiohttp import AiohttpTransport
 
 from gate.drivers.retrying import HTTP_ERRORS, MAX_BODY, http_arguments, http_error, retrying, too_long
-from gate.drivers.world import NO_DEADLINE, Done, Recording, World, advance, cost_of, tape_entry
-from gate.effects import Effect, Flow, Generate, Observe, Reply, Retrieve, Together
+from gate.drivers.world import NO_DEADLINE, Done, Recording, Value, World, advance, cost_of, tape_entry
+from gate.effects import Ask, Effect, Embed, Entail, Flow, Generate, Observe, Reply, Retrieve, Together
 from gate.errors import GateError, UpstreamError, UpstreamTimeout
-from gate.ports import LocalUpstream, Upstream, WireUpstream, is_local
-from gate.types import Cost, Generations, Passage
+from gate.ports import Endpoint, LocalEndpoint, WireEndpoint, is_local
+from gate.types import Cost, Passage
 
 T = TypeVar("T")
 _LOCAL_THREADS = 4
@@ -59,8 +59,8 @@ class AsyncDriver:
 
     async def _perform(self, effect: Effect, recording: Recording, deadline: float) -> Any:
         match effect:
-            case Generate():
-                return await self._generate(effect, recording, deadline)
+            case Generate() | Embed() | Entail():
+                return await self._ask(effect, recording, deadline)
             case Retrieve():
                 return await self._retrieve(effect, recording)
             case Together(flows):
@@ -89,26 +89,26 @@ class AsyncDriver:
         recording.tape.append(tape_entry(effect, cost, found))
         return Reply(found, cost)
 
-    async def _generate(self, effect: Generate, recording: Recording, deadline: float) -> Reply[Generations]:
+    async def _ask(self, effect: Ask, recording: Recording, deadline: float) -> Reply[Value]:
         world, began, calls = self._world, time.monotonic(), 0
-        until = world.deadline(effect.upstream, deadline)
+        until = world.deadline(world.endpoint(effect).name, deadline)
 
-        async def attempt(asked: Generate) -> Generations:
+        async def attempt(asked: Ask) -> Value:
             nonlocal calls
             calls += 1
-            return await self._once(world.upstreams[asked.upstream], asked, until)
+            return await self._once(world.endpoint(asked), asked, until)
 
         try:
             value = await self._adapting(effect, attempt, until)
         except UpstreamError as error:
-            error.cost = cost_of(world, effect.upstream, calls, began)
+            error.cost = cost_of(world, effect, calls, began)
             recording.tape.append(tape_entry(effect, error.cost, error=error))
             raise
-        cost = cost_of(world, effect.upstream, calls, began, value)
+        cost = cost_of(world, effect, calls, began, value)
         recording.tape.append(tape_entry(effect, cost, value))
         return Reply(value, cost)
 
-    async def _adapting(self, effect: Generate, attempt: Callable[[Generate], Any], until: float) -> Generations:
+    async def _adapting(self, effect: Ask, attempt: Callable[[Ask], Any], until: float) -> Value:
         """Retry what may pass; drop optional fields the upstream refuses, and remember them."""
         while True:
             asked = self._world.trimmed(effect)
@@ -118,36 +118,36 @@ class AsyncDriver:
                 if not self._world.learn(effect, error):
                     raise
 
-    async def _once(self, upstream: Upstream, effect: Generate, until: float) -> Generations:
+    async def _once(self, endpoint: Endpoint, effect: Ask, until: float) -> Value:
         try:
             async with asyncio.timeout_at(_loop_time(until)):
-                if is_local(upstream):
-                    return await self._local(upstream, effect)
-                return await self._send(upstream, effect)
+                if is_local(endpoint):
+                    return await self._local(endpoint, effect)
+                return await self._send(endpoint, effect)
         except TimeoutError:
-            raise UpstreamTimeout(effect.upstream, "did not answer before the deadline") from None
+            raise UpstreamTimeout(endpoint.name, "did not answer before the deadline") from None
 
-    async def _local(self, upstream: LocalUpstream, effect: Generate) -> Generations:
+    async def _local(self, endpoint: LocalEndpoint[Any, Value], effect: Ask) -> Value:
         cancelled = threading.Event()
         try:
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._threads, upstream.complete, effect, cancelled.is_set)
+            return await loop.run_in_executor(self._threads, endpoint.complete, effect, cancelled.is_set)
         except asyncio.CancelledError:
             cancelled.set()
             raise
 
-    async def _send(self, upstream: WireUpstream, effect: Generate) -> Generations:
-        request = upstream.encode(effect)
+    async def _send(self, endpoint: WireEndpoint[Any, Value], effect: Ask) -> Value:
+        request = endpoint.encode(effect)
         body = bytearray()
         try:
             async with self._client.stream(**http_arguments(request)) as response:
                 async for chunk in response.aiter_bytes():
                     body += chunk
                     if len(body) > MAX_BODY:
-                        raise too_long(upstream.name)
+                        raise too_long(endpoint.name)
         except HTTP_ERRORS as error:
-            raise http_error(upstream.name, error) from error
-        return upstream.decode(response.status_code, response.headers, bytes(body))
+            raise http_error(endpoint.name, error) from error
+        return endpoint.decode(response.status_code, response.headers, bytes(body))
 
 
 def _loop_time(until: float) -> float | None:

@@ -13,13 +13,14 @@ import httpx
 import tenacity
 
 from gate.drivers.retrying import HTTP_ERRORS, MAX_BODY, http_arguments, http_error, retrying, too_long
-from gate.drivers.world import NO_DEADLINE, Done, Recording, World, advance, cost_of, tape_entry
-from gate.effects import Effect, Flow, Generate, Observe, Reply, Retrieve, Together
+from gate.drivers.world import NO_DEADLINE, Done, Recording, Value, World, advance, cost_of, tape_entry
+from gate.effects import Ask, Effect, Embed, Entail, Flow, Generate, Observe, Reply, Retrieve, Together
 from gate.errors import GateError, UpstreamError, UpstreamTimeout
-from gate.ports import Upstream, is_local
-from gate.types import Cost, Generations
+from gate.ports import Endpoint, LocalEndpoint, WireEndpoint, is_local
+from gate.types import Cost
 
 T = TypeVar("T")
+AnyEndpoint = LocalEndpoint[Any, Value] | WireEndpoint[Any, Value]
 
 
 class _GivenUp:
@@ -88,8 +89,8 @@ class ThreadedDriver:
 
     def _perform(self, effect: Effect, run: _Run) -> Any:
         match effect:
-            case Generate():
-                return self._generate(effect, run)
+            case Generate() | Embed() | Entail():
+                return self._ask(effect, run)
             case Retrieve():
                 began = time.monotonic()
                 found = self._world.retrievers[effect.retriever].search(effect.query, effect.k)
@@ -118,26 +119,26 @@ class ThreadedDriver:
             finally:
                 branch.given_up.set()
 
-    def _generate(self, effect: Generate, run: _Run) -> Reply[Generations]:
+    def _ask(self, effect: Ask, run: _Run) -> Reply[Value]:
         world, began, calls = self._world, time.monotonic(), 0
-        until = world.deadline(effect.upstream, run.deadline)
+        until = world.deadline(world.endpoint(effect).name, run.deadline)
 
-        def attempt(asked: Generate) -> Generations:
+        def attempt(asked: Ask) -> Value:
             nonlocal calls
             calls += 1
-            return self._once(world.upstreams[asked.upstream], asked, until, run)
+            return self._once(world.endpoint(asked), asked, until, run)
 
         try:
             value = self._adapting(effect, attempt, until)
         except UpstreamError as error:
-            error.cost = cost_of(world, effect.upstream, calls, began)
+            error.cost = cost_of(world, effect, calls, began)
             run.recording.tape.append(tape_entry(effect, error.cost, error=error))
             raise
-        cost = cost_of(world, effect.upstream, calls, began, value)
+        cost = cost_of(world, effect, calls, began, value)
         run.recording.tape.append(tape_entry(effect, cost, value))
         return Reply(value, cost)
 
-    def _adapting(self, effect: Generate, attempt: Callable[[Generate], Generations], until: float) -> Generations:
+    def _adapting(self, effect: Ask, attempt: Callable[[Ask], Value], until: float) -> Value:
         """Retry what may pass; drop optional fields the upstream refuses, and remember them."""
         while True:
             try:
@@ -146,27 +147,23 @@ class ThreadedDriver:
                 if not self._world.learn(effect, error):
                     raise
 
-    def _once(self, upstream: Upstream, effect: Generate, until: float, run: _Run) -> Generations:
+    def _once(self, endpoint: Endpoint, effect: Ask, until: float, run: _Run) -> Value:
         given_up = run.given_up.branch()
-        call = _call(self._complete, upstream, effect, until, given_up)
+        call = _call(self._complete, endpoint, effect, until, given_up)
         limit = None if until == NO_DEADLINE else max(0.0, until - time.monotonic())
         try:
             waiting: list[Future[Any]] = [call, *given_up.signals]
             wait(waiting, timeout=limit, return_when=FIRST_COMPLETED)
             if call.done():
                 return call.result()
-            raise UpstreamTimeout(
-                effect.upstream, "was given up" if given_up() else "did not answer before the deadline"
-            )
+            raise UpstreamTimeout(endpoint.name, "was given up" if given_up() else "did not answer before the deadline")
         finally:
             given_up.set()
 
-    def _complete(
-        self, upstream: Upstream, effect: Generate, until: float, cancelled: Callable[[], bool]
-    ) -> Generations:
-        if is_local(upstream):
-            return upstream.complete(effect, cancelled)
-        request = upstream.encode(effect)
+    def _complete(self, endpoint: AnyEndpoint, effect: Ask, until: float, cancelled: Callable[[], bool]) -> Value:
+        if is_local(endpoint):
+            return endpoint.complete(effect, cancelled)
+        request = endpoint.encode(effect)
         body = bytearray()
         limit = None if until == NO_DEADLINE else max(0.001, until - time.monotonic())
         try:
@@ -174,12 +171,16 @@ class ThreadedDriver:
                 for chunk in response.iter_bytes():
                     body += chunk
                     if len(body) > MAX_BODY:
-                        raise too_long(upstream.name)
+                        raise too_long(endpoint.name)
                     if cancelled():
-                        raise UpstreamTimeout(upstream.name, "was given up")
+                        raise UpstreamTimeout(endpoint.name, "was given up")
         except HTTP_ERRORS as error:
-            raise http_error(upstream.name, error) from error
-        return upstream.decode(response.status_code, response.headers, bytes(body))
+            raise http_error(endpoint.name, error) from error
+        except RuntimeError as error:
+            if not self._client.is_closed:
+                raise
+            raise UpstreamError(endpoint.name, "was given up: the gateway was closed meanwhile") from error
+        return endpoint.decode(response.status_code, response.headers, bytes(body))
 
 
 def _call(function: Callable[..., T], *arguments: Any) -> Future[T]:

@@ -8,9 +8,21 @@ from collections.abc import Iterable
 from typing import Any, TypeVar
 
 from gate.drivers.world import Done, Recording, advance
-from gate.effects import Effect, Flow, Generate, Observe, Reply, Retrieve, Together, effect_key
+from gate.effects import (
+    Ask,
+    Effect,
+    Embed,
+    Entail,
+    Flow,
+    Generate,
+    Observe,
+    Reply,
+    Retrieve,
+    Together,
+    effect_key,
+)
 from gate.errors import EvidenceUnavailable, GateError, ReplayGap, UpstreamError, UpstreamTimeout
-from gate.types import TapeEntry
+from gate.types import Generations, TapeEntry
 
 T = TypeVar("T")
 
@@ -42,7 +54,7 @@ class ReplayDriver:
 
     def _perform(self, effect: Effect, recording: Recording) -> Any:
         match effect:
-            case Generate() | Retrieve():
+            case Generate() | Embed() | Entail() | Retrieve():
                 entry = self._next(effect)
                 recording.tape.append(entry)
                 if entry.failure:
@@ -50,16 +62,45 @@ class ReplayDriver:
                     error = kind(entry.failure.upstream, entry.failure.cause, status=entry.failure.status)
                     error.cost = entry.cost
                     raise error
-                return Reply(entry.generations if isinstance(effect, Generate) else entry.passages, entry.cost)
+                return Reply(_value(entry), entry.cost)
             case Together(flows):
                 return tuple(self.run(flow, recording) for flow in flows)
             case Observe(step):
                 recording.steps.append(step)
                 return None
 
-    def _next(self, effect: Generate | Retrieve) -> TapeEntry:
+    def _next(self, effect: Ask | Retrieve) -> TapeEntry:
         replies = self._replies.get(effect_key(effect))
         if not replies:
-            what = f"answers of {effect.upstream!r}" if isinstance(effect, Generate) else "a search"
-            raise ReplayGap(f"the recording holds no reply for this request for {what}")
-        return replies.popleft()
+            raise ReplayGap(f"the recording holds no reply for this request for {_asked(effect)}")
+        entry = replies.popleft()
+        if isinstance(effect, Generate) and entry.generations and entry.cap != effect.cap:
+            _check_lengths(entry.generations, recorded=entry.cap, now=effect.cap, asked=effect.max_tokens)
+        return entry
+
+
+def _asked(effect: Ask | Retrieve) -> str:
+    match effect:
+        case Generate(upstream=name):
+            return f"answers of {name!r}"
+        case Embed(embedder=name):
+            return f"embeddings of {name!r}"
+        case Entail(judge=name):
+            return f"verdicts of {name!r}"
+        case Retrieve():
+            return "a search"
+
+
+def _value(entry: TapeEntry) -> Any:
+    held = (entry.generations, entry.passages, entry.vectors, entry.entailments)
+    return next(value for value in held if value is not None)
+
+
+def _check_lengths(held: Generations, *, recorded: int | None, now: int | None, asked: int | None) -> None:
+    """Raise `ReplayGap` where the budget of today would have cut a recorded answer elsewhere than it was cut."""
+    limits = [most for most in (recorded, asked) if most is not None]
+    for answer in held.choices:
+        length = held.usage.completion_tokens / len(held.choices) if answer.tokens is None else len(answer.tokens)
+        cut_by_budget = answer.finish_reason == "length" and recorded is not None and recorded == min(limits)
+        if cut_by_budget or (now is not None and length > now):
+            raise ReplayGap("the budget leaves another number of tokens for this answer than when it was recorded")

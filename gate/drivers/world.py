@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from gate.effects import Effect, Flow, Generate, Retrieve, effect_key
+from gate.effects import Ask, Effect, Embed, Entail, Flow, Generate, Retrieve, effect_key
 from gate.errors import GateError, UpstreamError, UpstreamTimeout
-from gate.ports import Price, Retriever, Upstream
-from gate.types import Cost, Failure, Generations, Step, TapeEntry
+from gate.ports import Embedder, Endpoint, EntailmentJudge, Retriever, Upstream
+from gate.types import Cost, Entailments, Failure, Generations, Step, TapeEntry, Vectors
 from gate.upstreams.openai_wire import refused_field, without
 
 T = TypeVar("T")
+Value = Generations | Vectors | Entailments
 NO_DEADLINE = float("inf")
 
 
@@ -27,25 +28,43 @@ class Recording:
 
 @dataclass(slots=True)
 class World:
-    """The upstreams and retrievers effects are performed on, with the longest a call to each may take, in seconds."""
+    """What effects are performed on, with the longest a call to each endpoint may take, in seconds.
+
+    Upstreams, embedders and judges are told apart by their names: no two share one.
+    """
 
     upstreams: Mapping[str, Upstream]
     retrievers: Mapping[str, Retriever] = field(default_factory=dict)
     timeouts: Mapping[str, float] = field(default_factory=dict)
+    embedders: Mapping[str, Embedder] = field(default_factory=dict)
+    judges: Mapping[str, EntailmentJudge] = field(default_factory=dict)
     refused: dict[str, set[str]] = field(default_factory=dict)
     """Optional request fields each upstream turned out not to take; learned once, then left out."""
 
-    def deadline(self, upstream: str, deadline: float) -> float:
-        """The earlier of the run's deadline and this call's own, on the monotonic clock."""
-        return min(deadline, time.monotonic() + self.timeouts.get(upstream, NO_DEADLINE))
+    def endpoint(self, effect: Ask) -> Endpoint:
+        """Who is asked."""
+        match effect:
+            case Generate(upstream=name):
+                return self.upstreams[name]
+            case Embed(embedder=name):
+                return self.embedders[name]
+            case Entail(judge=name):
+                return self.judges[name]
 
-    def trimmed(self, effect: Generate) -> Generate:
-        for name in self.refused.get(effect.upstream, ()):
-            effect = without(effect, name)
+    def deadline(self, endpoint: str, deadline: float) -> float:
+        """The earlier of the run's deadline and this call's own, on the monotonic clock."""
+        return min(deadline, time.monotonic() + self.timeouts.get(endpoint, NO_DEADLINE))
+
+    def trimmed(self, effect: Ask) -> Ask:
+        if isinstance(effect, Generate):
+            for name in self.refused.get(effect.upstream, ()):
+                effect = without(effect, name)
         return effect
 
-    def learn(self, effect: Generate, error: UpstreamError) -> bool:
+    def learn(self, effect: Ask, error: UpstreamError) -> bool:
         """Note the field an upstream refused; true when asking again without it may work."""
+        if not isinstance(effect, Generate):
+            return False
         name = refused_field(error)
         known = self.refused.setdefault(effect.upstream, set())
         if name is None or name in known:
@@ -67,12 +86,12 @@ def advance(flow: Flow[T], reply: Any, error: GateError | None) -> Effect | Done
         return Done(stop.value)
 
 
-def cost_of(world: World, upstream: str, calls: int, began: float, value: Generations | None = None) -> Cost:
+def cost_of(world: World, effect: Ask, calls: int, began: float, value: Value | None = None) -> Cost:
     usage = value.usage if value else None
-    price: Price = world.upstreams[upstream].price
+    price = world.endpoint(effect).price
     prompt, completion = (usage.prompt_tokens, usage.completion_tokens) if usage else (0, 0)
     return Cost(
-        calls=calls,
+        calls=calls if isinstance(effect, Generate) else 0,
         prompt_tokens=prompt,
         completion_tokens=completion,
         seconds=time.monotonic() - began,
@@ -80,9 +99,7 @@ def cost_of(world: World, upstream: str, calls: int, began: float, value: Genera
     )
 
 
-def tape_entry(
-    effect: Generate | Retrieve, cost: Cost, value: Any = None, error: UpstreamError | None = None
-) -> TapeEntry:
+def tape_entry(effect: Ask | Retrieve, cost: Cost, value: Any = None, error: UpstreamError | None = None) -> TapeEntry:
     failure = None
     if error is not None:
         failure = Failure(error.upstream, error.cause, error.status, isinstance(error, UpstreamTimeout))
@@ -91,6 +108,9 @@ def tape_entry(
         kind=type(effect).__name__.lower(),
         cost=cost,
         generations=value if isinstance(value, Generations) else None,
+        cap=effect.cap if isinstance(effect, Generate) else None,
         passages=value if isinstance(value, tuple) else None,
+        vectors=value if isinstance(value, Vectors) else None,
+        entailments=value if isinstance(value, Entailments) else None,
         failure=failure,
     )

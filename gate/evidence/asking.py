@@ -1,24 +1,25 @@
-"""What an upstream is asked in a round: the caller's own generation fields, under the policy's caps."""
+"""What an upstream is asked in a round: the caller's own generation fields under the policy's caps, and passages."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from gate.effects import Generate
 from gate.ports import Round
-from gate.types import Generation
+from gate.prompts import Prompt
+from gate.types import Generation, Message, Passage
 
 _OURS = frozenset({"model", "messages", "n", "stream", "stream_options", "logprobs", "top_logprobs", "gate"})
 """Fields gate sets itself."""
 _NAMED = frozenset({"temperature", "top_p", "max_tokens", "max_completion_tokens", "stop", "seed"})
 
 
-def request(round_: Round, *, n: int, temperature: float | None, seed: int | None, alternatives: int) -> Generate:
+def request(
+    round_: Round, *, n: int, temperature: float | None, seed: int | None, alternatives: int, of: int | None = None
+) -> Generate:
     """The request for ``n`` answers in this round.
 
     ``temperature`` and ``seed`` are the evidence source's own. ``alternatives`` is how many per token it would like;
-    it is cut to what the upstream's profile offers.
+    it is cut to what the upstream's profile offers. Where ``n`` is a part of more, ``of`` is the whole: all answers
+    share the tokens that are left.
     """
     options = round_.question.options
     stop = options.get("stop") or ()
@@ -28,7 +29,8 @@ def request(round_: Round, *, n: int, temperature: float | None, seed: int | Non
         n=n,
         temperature=temperature,
         top_p=options.get("top_p"),
-        max_tokens=_max_tokens(round_, options, n),
+        max_tokens=options.get("max_completion_tokens") or options.get("max_tokens"),
+        cap=None if round_.tokens_left is None else max(1, round_.tokens_left // (of or n)),
         stop=(stop,) if isinstance(stop, str) else tuple(stop),
         seed=seed if round_.profile.seed else None,
         logprobs=min(alternatives, round_.profile.top_logprobs) if round_.profile.logprobs else None,
@@ -36,14 +38,27 @@ def request(round_: Round, *, n: int, temperature: float | None, seed: int | Non
     )
 
 
-def _max_tokens(round_: Round, options: Mapping[str, Any], n: int) -> int | None:
-    asked: int | None = options.get("max_completion_tokens", options.get("max_tokens"))
-    if round_.tokens_left is None:
-        return asked
-    share = max(1, round_.tokens_left // n)
-    return share if asked is None else min(asked, share)
-
-
 def refused(generation: Generation) -> bool:
     """Whether the model itself declined, or gave nothing at all."""
     return generation.refusal is not None or not (generation.text.strip() or generation.tool_calls)
+
+
+def quoting(prompt: Prompt, messages: tuple[Message, ...], passages: tuple[Passage, ...]) -> tuple[Message, ...]:
+    """The conversation with its last user message put into a prompt of ``passages`` and ``question``.
+
+    Everything else stays, images too.
+    """
+    last = max(place for place, message in enumerate(messages) if message.role == "user")
+    text = prompt.render(passages="\n".join(p.text for p in passages), question=messages[last].content)
+    return (*messages[:last], saying(messages[last], text), *messages[last + 1 :])
+
+
+def saying(message: Message, text: str) -> Message:
+    """The message saying ``text`` instead; its other fields and parts stay."""
+    if message.wire is None:
+        return Message(message.role, text)
+    parts = message.wire.get("content")
+    if not isinstance(parts, list):
+        return Message(message.role, text, {**message.wire, "content": text})
+    others = [part for part in parts if part.get("type") != "text"]
+    return Message(message.role, text, {**message.wire, "content": [{"type": "text", "text": text}, *others]})

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from pydantic import BaseModel, Field
+
 from gate.effects import Flow, generate
 from gate.errors import EvidenceUnavailable
 from gate.evidence.asking import request
-from gate.ports import Evidence, Fact, Profile, Round
+from gate.ports import Evidence, Fact, Profile, Round, Uses
 from gate.types import Generation
 
 
@@ -19,25 +21,27 @@ class Draft(Fact):
     """The model's name as the upstream reports it."""
 
 
-@dataclass(frozen=True, slots=True)
-class DraftSource:
+class DraftSource(BaseModel, extra="forbid", frozen=True):
     """Asks once. The caller's temperature is kept; without one the draft is greedy, so that it repeats."""
 
-    name = "draft"
-    provides = Draft
+    name: ClassVar[str] = "draft"
+    provides: ClassVar[type[Fact]] = Draft
     needs: ClassVar[tuple[type[Fact], ...]] = ()
-    alternatives: int = 5
+    uses: ClassVar[Uses] = Uses()
+    alternatives: int = Field(default=5, ge=0, le=20)
+    """How many of the likeliest tokens to ask for at each place."""
 
     def calls(self, profile: Profile) -> int:
         return 1
 
     def gather(self, round_: Round, evidence: Evidence) -> Flow[Fact]:
         options = round_.question.options
+        asked = options.get("temperature")
         reply = yield from generate(
             request(
                 round_,
                 n=1,
-                temperature=options.get("temperature", 0.0),
+                temperature=0.0 if asked is None else asked,
                 seed=options.get("seed"),
                 alternatives=self.alternatives,
             )

@@ -6,10 +6,11 @@ import json
 import re
 import string
 import unicodedata
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, TypeVar
 
+from pydantic import BaseModel, Field
 from rapidfuzz import fuzz
 
 from gate.effects import Flow
@@ -17,10 +18,11 @@ from gate.errors import EvidenceUnavailable
 from gate.evidence.asking import refused
 from gate.evidence.draft import Draft, draft_of
 from gate.evidence.samples import Samples
-from gate.ports import Evidence, Fact, Profile, Round
+from gate.ports import Evidence, Fact, Profile, Round, Uses
 from gate.types import Cost, Generation
 
-_PUNCTUATION = str.maketrans("", "", string.punctuation)
+_NUMBER_OR_MARK = re.compile(r"(?<!\w)-?\.?\d+(?:[-.,:/]\d+)*|[^\w\s]|_")
+T = TypeVar("T")
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 
 
@@ -32,20 +34,20 @@ class Meanings(Fact):
     samples: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class MeaningsSource:
+class MeaningsSource(BaseModel, extra="forbid", frozen=True):
     """Groups draft and samples into meanings; needs no call.
 
-    ``normalized``: equal after case, punctuation, articles and spacing are folded (the SQuAD convention).
+    ``normalized``: equal after `normalize`.
     ``lexical``: the same, or a token-sort similarity of at least ``similarity`` (0..100). Groups are connected
     components, so the order of the samples changes nothing.
     """
 
-    name = "meanings"
-    provides = Meanings
+    name: ClassVar[str] = "meanings"
+    provides: ClassVar[type[Fact]] = Meanings
     needs: ClassVar[tuple[type[Fact], ...]] = (Draft, Samples)
+    uses: ClassVar[Uses] = Uses()
     judge: Literal["normalized", "lexical"] = "normalized"
-    similarity: float = 85.0
+    similarity: float = Field(default=85, ge=0, le=100)
 
     def calls(self, profile: Profile) -> int:
         return 0
@@ -55,12 +57,14 @@ class MeaningsSource:
         samples = evidence.find(Samples)
         if samples is None:
             raise EvidenceUnavailable(evidence.missing.get(Samples, "no samples were drawn"))
-        answers = [answer_text(draft_of(evidence).generation), *(answer_text(g) for g in samples.generations)]
-        labels = group(answers, self._same)
+        labels = group([draft_of(evidence).generation, *samples.generations], self._same)
         return Meanings(Cost(), labels[0], tuple(labels[1:]))
 
-    def _same(self, a: str, b: str) -> bool:
-        return a == b or (self.judge == "lexical" and bool(fuzz.token_sort_ratio(a, b) >= self.similarity))
+    def _same(self, a: Generation, b: Generation) -> bool:
+        one, other = answer_text(a), answer_text(b)
+        if one == other or self.judge == "normalized" or a.tool_calls or b.tool_calls:
+            return one == other
+        return bool(fuzz.token_sort_ratio(one, other) >= self.similarity)
 
 
 def answer_text(generation: Generation) -> str:
@@ -73,18 +77,38 @@ def answer_text(generation: Generation) -> str:
 def _canonical(arguments: str) -> object:
     try:
         return json.loads(arguments)
-    except ValueError:
+    except (ValueError, RecursionError):  # whatever a model wrote there is compared as it stands
         return arguments
 
 
 def normalize(text: str) -> str:
-    """Fold case, width, punctuation, articles and spacing; text made of nothing else is kept as it is."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    bare = " ".join(_ARTICLES.sub(" ", folded.translate(_PUNCTUATION)).split())
-    return bare or folded.strip()
+    """Fold case, width, punctuation of any script, articles and spacing (the SQuAD convention, with two exceptions).
+
+    Marks inside and before a number stay, for 3.5 is not 35 nor -5. What would leave nothing is left in: "A" is an
+    answer too. Normalising twice is normalising once.
+    """
+    folded = _folded(text)
+    for _ in range(8):  # taking a mark out can bring together what composes; once more is all it ever took
+        again, folded = folded, _folded(folded)
+        if again == folded:
+            break
+    return folded
 
 
-def group(answers: list[str], same: Callable[[str, str], bool]) -> list[int]:
+def _folded(text: str) -> str:
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()).replace("\u2212", "-")
+    plain = " ".join(_NUMBER_OR_MARK.sub(_without_mark, folded).split())
+    return " ".join(_ARTICLES.sub(" ", plain).split()) or plain or folded.strip()
+
+
+def _without_mark(found: re.Match[str]) -> str:
+    whole = found[0]
+    if len(whole) > 1 or whole.isalnum():
+        return whole
+    return "" if whole in string.punctuation or unicodedata.category(whole).startswith("P") else whole
+
+
+def group(answers: Sequence[T], same: Callable[[T, T], bool]) -> list[int]:
     """Label connected components of ``same``, numbered by first appearance."""
     labels = list(range(len(answers)))
     for i in range(len(answers)):

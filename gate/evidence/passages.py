@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from pydantic import BaseModel
+
 from gate.effects import Flow
 from gate.errors import EvidenceUnavailable
-from gate.ports import Evidence, Fact, Profile, Round
+from gate.ports import Evidence, Fact, Profile, Round, Uses
 from gate.types import Cost, Passage
 
 
@@ -17,13 +19,13 @@ class Passages(Fact):
     """Best first; never empty."""
 
 
-@dataclass(frozen=True, slots=True)
-class PassagesSource:
+class PassagesSource(BaseModel, extra="forbid", frozen=True):
     """Needs no call: retrieving them was the route's work."""
 
-    name = "passages"
-    provides = Passages
+    name: ClassVar[str] = "passages"
+    provides: ClassVar[type[Fact]] = Passages
     needs: ClassVar[tuple[type[Fact], ...]] = ()
+    uses: ClassVar[Uses] = Uses()
 
     def calls(self, profile: Profile) -> int:
         return 0

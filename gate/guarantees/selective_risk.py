@@ -10,7 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from scipy.stats import beta
+from gate.errors import MissingExtra
+
+try:
+    from scipy.stats import beta
+except ModuleNotFoundError as error:
+    raise MissingExtra("scipy", "tune") from error
 
 
 def upper_bound(errors: int, n: int, delta: float) -> float:

@@ -23,7 +23,8 @@ from gate.proxy.wire import ChatRequest, chunks, completion, dumps, headers, par
 from gate.types import Budget, Certificate, Outcome, Question, TraceRecord
 
 log = logging.getLogger("gate.proxy")
-MAX_BODY = 4 * 2**20
+MAX_BODY = 16 * 2**20
+"""Bytes of a request: room for images; how much text a model takes is the upstream's to say."""
 MAX_CONCURRENCY = 64
 GATE_MODEL = "gate"
 """A model name every policy answers to."""

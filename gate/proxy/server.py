@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import uvicorn
 from starlette.applications import Starlette
 
@@ -20,4 +22,5 @@ def serve(app: Starlette, host: str, port: int) -> None:
         timeout_graceful_shutdown=GRACE,
         server_header=False,
     )
-    uvicorn.Server(config).run()
+    with contextlib.suppress(KeyboardInterrupt):  # uvicorn raises it again once it has shut down in good order
+        uvicorn.Server(config).run()

@@ -19,8 +19,6 @@ from gate.errors import ConfigError, GateError, RequestError, UnknownName, Upstr
 from gate.log.explain import explanation
 from gate.types import Budget, Generation, Message, Outcome, Question, TokenLogprob, TraceRecord
 
-MAX_CHARACTERS = 100_000
-"""Text of a whole conversation; more is refused before any model sees it."""
 _ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 _OURS = frozenset({"messages", "model", "stream", "stream_options", "n", "gate"})
 _PIECE = re.compile(r"\s*\S+|\s+")
@@ -87,7 +85,7 @@ class ChatRequest:
     """Alternatives a token the caller wants to see; None = no log-probabilities."""
 
 
-def parse_chat_request(body: bytes, *, max_characters: int = MAX_CHARACTERS) -> ChatRequest:
+def parse_chat_request(body: bytes) -> ChatRequest:
     """Raises `RequestError` for anything that is no usable request, and nothing else."""
     try:
         data = orjson.loads(body)
@@ -104,10 +102,6 @@ def parse_chat_request(body: bytes, *, max_characters: int = MAX_CHARACTERS) -> 
         raise RequestError("messages hold no user message: there is nothing to answer", param="messages")
     if not any(m.role == "user" and (m.content.strip() or m.wire) for m in messages):
         raise RequestError("every user message is empty: there is nothing to answer", param="messages")
-    length = sum(len(m.content) for m in messages)
-    if length > max_characters:
-        message = f"the messages hold {length} characters; at most {max_characters} are taken"
-        raise RequestError(message, param="messages", code="context_length_exceeded")
     options = {key: value for key, value in data.items() if key not in _OURS and value is not None}
     return ChatRequest(
         model=fields.model,
@@ -295,6 +289,8 @@ def wire_error(error: GateError) -> WireError:
             return _wire(429, str(error), "upstream_error", "rate_limit_exceeded", more=after)
         case UpstreamError(status=400) if "context" in error.cause.lower():
             return _wire(400, str(error), "invalid_request_error", "context_length_exceeded", "messages")
+        case UpstreamError(status=400 | 413 | 422):  # what the caller sent: not to be tried again as it is
+            return _wire(400, str(error), "invalid_request_error", "upstream_refused")
         case UpstreamError():
             return _wire(502, str(error), "upstream_error", "upstream_error")
         case ConfigError():

@@ -2,7 +2,7 @@
 
 from gate.ports import Signal
 from gate.signals.agreement import VoteShare
-from gate.signals.retrieval import AnswerInPassages, PassageScore
+from gate.signals.retrieval import AnswerInPassages, PassageScore, QuestionInPassages
 from gate.signals.semantic_entropy import SemanticConcentration, WeightedSemanticConcentration
 from gate.signals.token import TOKEN_SIGNALS
 
@@ -12,5 +12,6 @@ SIGNALS: tuple[Signal, ...] = (
     SemanticConcentration(),
     WeightedSemanticConcentration(),
     PassageScore(),
+    QuestionInPassages(),
     AnswerInPassages(),
 )

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from gate.evidence.draft import Draft, draft_of
+from gate.evidence.draft import Draft
 from gate.ports import Evidence, Fact, Missing
 from gate.types import TokenLogprob
 
@@ -27,7 +27,10 @@ class TokenSignal:
     needs: tuple[type[Fact], ...] = (Draft,)
 
     def measure(self, evidence: Evidence) -> float | Missing:
-        tokens = draft_of(evidence).generation.tokens
+        draft = evidence.find(Draft)
+        if draft is None:
+            return Missing(evidence.missing.get(Draft, "there is no draft"))
+        tokens = draft.generation.tokens
         if tokens is None:
             return Missing("the upstream gave no log-probabilities")
         if not tokens:

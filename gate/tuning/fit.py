@@ -2,8 +2,8 @@
 
 Minimises the mean log-loss plus an L2 penalty on the weights (not on the intercept) by bounded L-BFGS. Weights of
 signals are kept at or above zero and those of missing flags at or below, so that p never falls when a signal rises and
-never rises when one is lost. Half of the rows are repeated with signals knocked out at random, so that any subset of
-signals works at run time.
+does not rise on average when one is lost. Half of the rows are repeated with signals knocked out at random, so that any
+subset of signals works at run time.
 """
 
 from __future__ import annotations
@@ -14,10 +14,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import minimize
 
 from gate.calibration.logistic import SignalWeight, StageWeights
+from gate.errors import MissingExtra
 from gate.types import SignalVector
+
+try:
+    from scipy.optimize import minimize
+except ModuleNotFoundError as error:
+    raise MissingExtra("scipy", "tune") from error
 
 Array = npt.NDArray[np.float64]
 _PENALTIES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
@@ -45,6 +50,8 @@ def fit(rows: Sequence[Labelled], bounds: Mapping[str, tuple[float, float]], *, 
     if len(rows) < 20 or labels.min() == labels.max():
         raise ValueError(f"need 20 labelled answers with both right and wrong ones, got {len(rows)}")
     names = [reading.signal for reading in rows[0].vector.readings]
+    if any([reading.signal for reading in row.vector.readings] != names for row in rows):
+        raise ValueError("every row must hold the same signals in the same order")
     raw = np.array([[np.nan if r.value is None else r.value for r in row.vector.readings] for row in rows])
     logit = [bounds[name] == (0.0, 1.0) for name in names]
     scaled, mean, scale = _standardize(raw, logit)

@@ -59,8 +59,8 @@ class OpenAIChat:
             "messages": [wire_message(message) for message in effect.messages],
             **sampling_fields(effect, self.profile),
         }
-        if effect.max_tokens is not None:
-            body[self.options.max_tokens_field] = effect.max_tokens
+        if effect.limit is not None:
+            body[self.options.max_tokens_field] = effect.limit
         if effect.logprobs is not None and self.profile.logprobs:
             body["logprobs"] = True
             alternatives = min(effect.logprobs, self.profile.top_logprobs)

@@ -63,8 +63,8 @@ class OpenAICompletions:
             "prompt": prompt_of(effect.messages, self.options.template),
             **sampling_fields(effect, self.profile),
         }
-        if effect.max_tokens is not None:
-            body["max_tokens"] = effect.max_tokens
+        if effect.limit is not None:
+            body["max_tokens"] = effect.limit
         if effect.logprobs is not None and self.profile.logprobs:
             body["logprobs"] = max(1, min(effect.logprobs, self.profile.top_logprobs))
         body |= passed_through(effect)

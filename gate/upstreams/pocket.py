@@ -60,7 +60,7 @@ class PocketUpstream:
             n=effect.n,
             temperature=1.0 if effect.temperature is None else effect.temperature,
             top_p=1.0 if effect.top_p is None else effect.top_p,
-            max_tokens=effect.max_tokens,
+            max_tokens=effect.limit,
             stop=effect.stop,
             seed=effect.seed,
             top_logprobs=effect.logprobs,

@@ -13,7 +13,6 @@ import json
 import os
 import platform
 import random
-import shutil
 import statistics
 import subprocess
 import sys
@@ -187,9 +186,19 @@ def fresh_clone() -> dict[str, Any]:
         began = time.perf_counter()
         subprocess.run(["make", "demo"], cwd=clone, check=True, env=kept, capture_output=True)
         seconds = time.perf_counter() - began
-        size = sum(f.stat().st_size for f in (clone / ".venv").rglob("*") if f.is_file() and not f.is_symlink())
-        shutil.rmtree(clone / ".venv")
-    return {"fresh clone to the end of make demo, s": seconds, "environment after it, MB": size / 1e6}
+        (packages,) = (clone / ".venv").glob("lib/python*/site-packages")
+        whole = _weight(packages)
+        installer = sum(_weight(p) for name in ("pip", "setuptools") for p in packages.glob(f"{name}*"))
+        own = _weight(clone / "gate")
+    return {
+        "fresh clone to the end of make demo, s": seconds,
+        "core install, MB": (whole - installer + own) / 1e6,
+        "pip and setuptools beside it, MB": installer / 1e6,
+    }
+
+
+def _weight(folder: Path) -> int:
+    return sum(f.stat().st_size for f in folder.rglob("*") if f.is_file() and not f.is_symlink())
 
 
 # --- printing ----------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from gate.effects import Generate
 from gate.errors import UpstreamError
 from gate.pocket.model import PocketModel
-from gate.ports import LocalUpstream, Price
+from gate.ports import LocalUpstream, Price, is_local
 from gate.types import Generations, Message
 from gate.upstreams.pocket import PocketOptions, PocketUpstream
 
@@ -26,7 +26,7 @@ def complete(effect: Generate) -> Generations:
 
 def test_it_is_a_local_upstream_made_from_options() -> None:
     upstream: LocalUpstream = PocketUpstream.from_options("strong", PocketOptions(model="large"), Price(1, 2))
-    assert isinstance(upstream, LocalUpstream)
+    assert is_local(upstream)
     assert (upstream.kind, upstream.name, upstream.price) == ("pocket", "strong", Price(1, 2))
     assert upstream.profile.n == 64
     assert not upstream.profile.tools

@@ -1,0 +1,61 @@
+"""What is tried again, until when, and what an error of the HTTP library becomes."""
+
+from __future__ import annotations
+
+import time
+
+import httpx
+import pytest
+
+from gate.drivers.retrying import HTTP_ERRORS, http_error
+from gate.effects import Generate, generate
+from gate.errors import UpstreamError, UpstreamTimeout
+from tests.drivers.running import MESSAGES, both, run
+from tests.scripted import Answer, Scripted, world_of
+
+
+@both
+def test_what_may_pass_is_tried_again_and_what_cannot_is_not(threaded: bool) -> None:
+    def failing(times: int, *, retryable: bool) -> Scripted:
+        left = [times]
+
+        def say(effect: Generate, place: int) -> Answer:
+            left[0] -= 1
+            return UpstreamError("small", "busy", retryable=retryable, retry_after=0.01) if left[0] >= 0 else "Nigeria"
+
+        return Scripted("small", say)
+
+    passing = failing(2, retryable=True)
+    _, recording = run(world_of({"small": passing}), generate(Generate("small", MESSAGES)), threaded=threaded)
+    assert len(passing.asked) == 3
+    assert recording.tape[0].cost.calls == 3
+    for upstream, tries in ((failing(99, retryable=True), 4), (failing(99, retryable=False), 1)):
+        with pytest.raises(UpstreamError, match="busy"):
+            run(world_of({"small": upstream}), generate(Generate("small", MESSAGES)), threaded=threaded)
+        assert len(upstream.asked) == tries
+
+
+@both
+def test_no_sleep_goes_past_the_deadline(threaded: bool) -> None:
+    busy = Scripted("small", lambda e, i: UpstreamError("small", "busy", retryable=True, retry_after=3600))
+    began = time.monotonic()
+    with pytest.raises(UpstreamError, match="busy"):
+        run(world_of({"small": busy}), generate(Generate("small", MESSAGES)), threaded=threaded, seconds=1)
+    assert time.monotonic() - began < 1
+    assert len(busy.asked) == 1
+
+
+def _all_below(kind: type[BaseException]) -> set[type[BaseException]]:
+    return {kind} | {below for child in kind.__subclasses__() for below in _all_below(child)}
+
+
+@pytest.mark.parametrize(
+    "kind",
+    sorted(set().union(*(_all_below(k) for k in HTTP_ERRORS)), key=lambda k: k.__name__),
+    ids=lambda k: k.__name__,
+)
+def test_every_error_of_the_http_library_becomes_one_of_ours(kind: type[Exception]) -> None:
+    made = http_error("mine", kind.__new__(kind))
+    assert made.upstream == "mine"
+    assert made.cause
+    assert isinstance(made, UpstreamTimeout) == issubclass(kind, httpx.TimeoutException | TimeoutError)

@@ -1,0 +1,222 @@
+"""Samples: how they are asked for, what is kept when calls fail, and what they may cost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import count
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from gate.drivers import Recording, ReplayDriver, ThreadedDriver
+from gate.effects import Flow, Generate, Reply, Together
+from gate.errors import EvidenceUnavailable, UpstreamError, UpstreamTimeout
+from gate.evidence import Samples, SamplesSource
+from gate.ports import Evidence, Profile, Round
+from gate.types import Cost, Generation, Generations, Question
+from tests.scripted import Scripted, world_of
+
+Said = list[str] | UpstreamError
+ASKED = Question.from_text("Where is Lagos?")
+EACH = Cost(calls=1, prompt_tokens=10, completion_tokens=4, seconds=0.5, money=0.01)
+
+
+def opening(n: int = 8, *, seed: bool = True, calls_left: int | None = None, tokens_left: int | None = None) -> Round:
+    profile = Profile(n=n, seed=seed)
+    return Round(0, ASKED, "small", profile, ASKED.messages, calls_left=calls_left, tokens_left=tokens_left)
+
+
+def gathered(source: SamplesSource, round_: Round, say: Callable[[Generate], Said]) -> tuple[Samples, list[Generate]]:
+    """The samples and all that was asked for; ``asked`` is filled even when gathering fails."""
+    asked: list[Generate] = []
+    fact = perform(source.gather(round_, Evidence()), say, asked)
+    assert isinstance(fact, Samples)
+    return fact, asked
+
+
+def perform(flow: Flow[Any], say: Callable[[Generate], Said], asked: list[Generate]) -> Any:
+    reply: Any = None
+    error: UpstreamError | None = None
+    while True:
+        try:
+            effect = flow.throw(error) if error else flow.send(reply)
+        except StopIteration as stop:
+            return stop.value
+        reply, error = None, None
+        if isinstance(effect, Together):
+            reply = tuple(perform(each, say, asked) for each in effect.flows)
+            continue
+        assert isinstance(effect, Generate)
+        asked.append(effect)
+        said = say(effect)
+        if isinstance(said, UpstreamError):
+            error = said
+            error.cost = EACH
+        else:
+            reply = Reply(Generations(tuple(Generation(text) for text in said)), EACH)
+
+
+def down() -> UpstreamError:
+    return UpstreamError("small", "is down", status=503)
+
+
+def obedient(effect: Generate) -> Said:
+    return ["Nigeria"] * effect.n
+
+
+def in_turn(*said: Said) -> Callable[[Generate], Said]:
+    replies: Iterator[Said] = iter(said)
+    return lambda effect: next(replies)
+
+
+@pytest.mark.parametrize(
+    ("n", "at_once", "batches"),
+    [
+        (5, 8, [5]),
+        (5, 5, [5]),
+        (5, 4, [4, 1]),
+        (5, 2, [2, 2, 1]),
+        (3, 1, [1, 1, 1]),
+        (2, 0, [1, 1]),
+        (17, 8, [8, 8, 1]),
+    ],
+)
+def test_samples_are_asked_for_in_as_few_calls_as_the_profile_allows(n: int, at_once: int, batches: list[int]) -> None:
+    source = SamplesSource(n=n)
+    drawn, asked = gathered(source, opening(at_once), obedient)
+    assert [effect.n for effect in asked] == batches
+    assert len(asked) == source.calls(Profile(n=at_once))
+    assert len(drawn.generations) == n
+
+
+def test_they_are_drawn_at_the_policys_temperature_with_log_probabilities_alone() -> None:
+    _, (effect,) = gathered(SamplesSource(temperature=0.6), opening(), obedient)
+    assert (effect.temperature, effect.logprobs, effect.messages) == (0.6, 0, ASKED.messages)
+
+
+def test_no_two_batches_share_a_seed_and_another_run_has_the_same() -> None:
+    source = SamplesSource(n=6, seed=11)
+    runs = [gathered(source, opening(2), lambda effect: ["Nigeria"])[1] for _ in range(2)]
+    seeds = [effect.seed for effect in runs[0]]
+    assert [effect.n for effect in runs[0]] == [2, 2, 2, 1, 1, 1]
+    assert seeds[0] == 11
+    assert None not in seeds
+    assert len(set(seeds)) == 6
+    assert runs[0] == runs[1]
+
+
+@pytest.mark.parametrize(("seed", "takes"), [(None, True), (11, False)])
+def test_no_seed_is_sent_without_one_or_to_an_upstream_that_takes_none(seed: int | None, takes: bool) -> None:
+    _, asked = gathered(SamplesSource(n=4, seed=seed), opening(2, seed=takes), obedient)
+    assert [effect.seed for effect in asked] == [None, None]
+
+
+def test_an_upstream_that_answers_once_whatever_n_says_is_asked_for_the_rest_one_by_one() -> None:
+    numbers = count()
+    drawn, asked = gathered(SamplesSource(n=4), opening(), lambda effect: [str(next(numbers))])
+    assert [effect.n for effect in asked] == [4, 1, 1, 1]
+    assert [generation.text for generation in drawn.generations] == ["0", "1", "2", "3"]
+
+
+def test_topping_up_stops_where_the_calls_end() -> None:
+    drawn, asked = gathered(SamplesSource(n=5), opening(calls_left=3), lambda effect: ["Nigeria"])
+    assert [effect.n for effect in asked] == [5, 1, 1]
+    assert len(drawn.generations) == 3
+
+
+def test_more_answers_than_were_asked_for_are_left_out() -> None:
+    drawn, _ = gathered(SamplesSource(n=3), opening(), lambda effect: ["a", "b", "c", "d"])
+    assert [generation.text for generation in drawn.generations] == ["a", "b", "c"]
+
+
+def test_what_came_is_kept_when_some_calls_fail() -> None:
+    drawn, asked = gathered(SamplesSource(n=3), opening(1, calls_left=3), in_turn(["a"], down(), ["c"]))
+    assert len(asked) == 3
+    assert [generation.text for generation in drawn.generations] == ["a", "c"]
+
+
+def test_a_call_that_failed_is_made_good_where_there_is_room() -> None:
+    drawn, _ = gathered(SamplesSource(n=3), opening(1), in_turn(["a"], down(), ["c"], ["d"]))
+    assert [generation.text for generation in drawn.generations] == ["a", "c", "d"]
+
+
+def test_a_failure_while_topping_up_loses_nothing() -> None:
+    drawn, _ = gathered(SamplesSource(n=3), opening(), in_turn(["a"], down(), ["c"]))
+    assert [generation.text for generation in drawn.generations] == ["a", "c"]
+
+
+def test_when_every_call_fails_the_cause_and_the_cost_are_told() -> None:
+    asked: list[Generate] = []
+    flow = SamplesSource(n=3).gather(opening(1), Evidence())
+    with pytest.raises(EvidenceUnavailable, match=r"no sample could be drawn: upstream 'small': is down") as caught:
+        perform(flow, lambda effect: down(), asked)
+    assert len(asked) == 3
+    assert caught.value.cost == Cost.together([EACH] * 3)
+
+
+def test_a_time_out_is_a_failure_like_any_other() -> None:
+    late = UpstreamTimeout("small", "did not answer in time")
+    drawn, _ = gathered(SamplesSource(n=2), opening(1, calls_left=2), in_turn(late, ["b"]))
+    assert len(drawn.generations) == 1
+
+
+def test_calls_side_by_side_take_the_time_of_the_slowest_and_topping_up_comes_after() -> None:
+    replies = in_turn(["a"], down(), ["c"], ["d"])
+    drawn, _ = gathered(SamplesSource(n=3), opening(1), replies)
+    cost = drawn.cost
+    assert (cost.calls, cost.prompt_tokens, cost.completion_tokens, cost.seconds) == (4, 40, 16, 1.0)
+    assert cost.money == pytest.approx(0.04)
+
+
+ANSWERS = st.lists(st.integers(-1, 9), min_size=64, max_size=64)
+"""How many answers each call brings; -1 stands for a failure."""
+
+
+@given(n=st.integers(2, 12), at_once=st.integers(0, 9), spare=st.integers(0, 9), answers=ANSWERS)
+def test_the_calls_left_are_a_hard_stop_whatever_the_upstream_does(
+    n: int, at_once: int, spare: int, answers: list[int]
+) -> None:
+    source, brings, asked = SamplesSource(n=n), iter(answers), list[Generate]()
+    left = source.calls(Profile(n=at_once)) + spare
+
+    def say(effect: Generate) -> Said:
+        number = next(brings)
+        return down() if number < 0 else ["Nigeria"] * max(1, number)
+
+    try:
+        fact = perform(source.gather(opening(at_once, calls_left=left), Evidence()), say, asked)
+    except EvidenceUnavailable:
+        assert set(answers[: len(asked)]) == {-1}
+    else:
+        assert 1 <= len(fact.generations) <= n
+        assert fact.cost.calls == len(asked)
+    assert len(asked) <= left
+
+
+@given(n=st.integers(2, 12), at_once=st.integers(1, 12), spare=st.integers(0, 500))
+def test_all_calls_together_may_write_no_more_than_the_tokens_left(n: int, at_once: int, spare: int) -> None:
+    left = n + spare
+    _, asked = gathered(SamplesSource(n=n), opening(at_once, tokens_left=left), obedient)
+    assert sum(effect.n * (effect.limit or 0) for effect in asked) <= left
+
+
+@pytest.mark.parametrize("wrong", [{"n": 1}, {"n": 33}, {"temperature": 0}, {"temperature": 2.1}])
+def test_options_out_of_range_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        SamplesSource(**wrong)
+
+
+def test_side_by_side_on_threads_the_order_is_that_of_the_batches_and_a_replay_repeats_it() -> None:
+    upstream = Scripted("small", lambda effect, place: f"{effect.seed}/{place}", profile=Profile(n=2))
+    driver, recording = ThreadedDriver(world_of({"small": upstream})), Recording()
+    source, round_ = SamplesSource(n=5, seed=0), opening(2)
+    drawn = driver.run(source.gather(round_, Evidence()), recording)
+    driver.close()
+    assert isinstance(drawn, Samples)
+    assert [g.text for g in drawn.generations] == ["0/0", "0/1", "1000/0", "1000/1", "2000/0"]
+    replayed = ReplayDriver(recording.tape).run(source.gather(round_, Evidence()), Recording())
+    assert replayed == drawn
+    assert len(upstream.asked) == 3

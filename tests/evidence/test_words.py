@@ -1,0 +1,64 @@
+"""Parting text into words, names and sentences."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gate.evidence.words import NEGATIONS, STOP_WORDS, names, sentences, words
+
+
+@pytest.mark.parametrize(
+    ("text", "parted"),
+    [
+        ("Where is Southend-on-Sea?", ["Where", "is", "Southend-on-Sea"]),
+        ("It's 3.5 km, or 1,000 m.", ["It's", "3.5", "km", "or", "1,000", "m"]),
+        ("snake_case (x)", ["snake", "case", "x"]),
+        ("東京 نعم", ["東京", "نعم"]),
+        ("?! …", []),
+    ],
+)
+def test_words(text: str, parted: list[str]) -> None:
+    assert words(text) == parted
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("Where is Lagos?", ["Lagos"]),
+        ("Did Ann win in 1966?", ["Ann", "1966"]),
+        ("Lagos", []),
+        ("where is it", []),
+        ("東京はどこですか", []),
+        ("", []),
+    ],
+)
+def test_names(text: str, named: list[str]) -> None:
+    assert names(text) == named
+
+
+@pytest.mark.parametrize(
+    ("text", "parted"),
+    [
+        ("One. Two! Three?", ["One.", "Two!", "Three?"]),
+        ("It is 3.5 m.\nNext line", ["It is 3.5 m.", "Next line"]),
+        ('He said "no." Then left.', ['He said "no."', "Then left."]),
+        ("東京です。大阪です。", ["東京です。", "大阪です。"]),
+        ("  ", []),
+    ],
+)
+def test_sentences(text: str, parted: list[str]) -> None:
+    assert sentences(text) == parted
+
+
+@given(st.text(max_size=60))
+def test_no_word_and_no_sentence_is_blank_and_all_stand_in_the_text(text: str) -> None:
+    for part in (*words(text), *sentences(text)):
+        assert part.strip()
+        assert part in text
+
+
+def test_no_negation_is_a_stop_word() -> None:
+    assert not NEGATIONS & STOP_WORDS
+    assert len(STOP_WORDS) > 100

@@ -1,0 +1,117 @@
+"""The retrieve route: what it looks up, where the passages go, and what of the conversation stays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gate.effects import Reply, Retrieve
+from gate.errors import EvidenceUnavailable
+from gate.ports import Evidence, Profile, Round
+from gate.prompts import Prompt, load
+from gate.routes import RetrieveRoute
+from gate.types import Action, Cost, Decision, Message, Passage, Question
+
+PROMPT = Prompt("p", "Read:\n{{passages}}\nAsk: {{question}}", frozenset({"passages", "question"}), "f")
+ROUTE = RetrieveRoute("world", PROMPT, 2)
+FOUND = (Passage("lagos", "Lagos is a city in Nigeria.", 2.0), Passage("paris", "Paris is a city in France.", 1.0))
+ASKED = Message("user", "Where is Lagos?")
+SPENT = Cost(calls=0, seconds=0.25)
+
+
+def opening(*messages: Message) -> Round:
+    question = Question(messages, {"temperature": 0.2})
+    return Round(3, question, "small", Profile(n=1), question.messages, tokens_left=50, cost=Cost(calls=9))
+
+
+def followed(round_: Round, found: tuple[Passage, ...] = FOUND, route: RetrieveRoute = ROUTE) -> tuple[object, Round]:
+    """What it asks for, and the round it opens when given ``found``."""
+    flow = route.follow(round_, Evidence(), Decision(Action.RETRIEVE, "uncertain", round_.stage(0)))
+    asked = next(flow)
+    with pytest.raises(StopIteration) as stopped:
+        flow.send(Reply(found, SPENT))
+    assert isinstance(stopped.value.value, Round)
+    return asked, stopped.value.value
+
+
+def test_it_looks_up_the_question_proper_and_puts_what_it_finds_in_the_prompt() -> None:
+    first = opening(ASKED)
+    asked, opened = followed(first)
+    assert asked == Retrieve("world", "Where is Lagos?", 2)
+    text = "Read:\nLagos is a city in Nigeria.\nParis is a city in France.\nAsk: Where is Lagos?"
+    assert opened.messages == (Message("user", text),)
+    assert (opened.number, opened.passages, opened.cost) == (4, FOUND, SPENT)
+    assert (opened.question, opened.upstream, opened.profile) == (first.question, first.upstream, first.profile)
+    assert opened.stage(1).key == "small/with_passages/tier1"
+
+
+def test_nothing_found_leads_nowhere_and_still_costs_the_search() -> None:
+    flow = ROUTE.follow(opening(ASKED), Evidence(), Decision(Action.RETRIEVE, "uncertain", opening(ASKED).stage(0)))
+    next(flow)
+    with pytest.raises(EvidenceUnavailable, match="no passage was found") as caught:
+        flow.send(Reply((), SPENT))
+    assert caught.value.cost == SPENT
+
+
+def test_it_is_open_until_there_are_passages() -> None:
+    first = opening(ASKED)
+    assert ROUTE.open(first)
+    assert not ROUTE.open(followed(first)[1])
+
+
+def test_only_the_last_user_message_changes() -> None:
+    system, earlier = Message("system", "Be brief."), Message("user", "Hello {{question}}")
+    said, tool = Message("assistant", "Hi.", {"role": "assistant", "content": "Hi."}), Message("tool", "{}")
+    _, opened = followed(opening(system, earlier, said, ASKED, tool))
+    assert opened.messages[:3] == (system, earlier, said)
+    assert opened.messages[4:] == (tool,)
+    assert opened.messages[3].content.endswith("Ask: Where is Lagos?")
+
+
+def test_images_stay_and_the_text_parts_become_the_prompt() -> None:
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,xyz"}}
+    parts = [{"type": "text", "text": "Where is"}, image, {"type": "text", "text": "this?"}]
+    wire: dict[str, Any] = {"role": "user", "name": "ann", "content": parts}
+    _, opened = followed(opening(Message("user", "Where is\nthis?", wire)))
+    (message,) = opened.messages
+    assert message.content.endswith("Ask: Where is\nthis?")
+    assert message.wire == {
+        "role": "user",
+        "name": "ann",
+        "content": [{"type": "text", "text": message.content}, image],
+    }
+    assert wire["content"] is parts
+    assert len(parts) == 3
+
+
+def test_the_speakers_name_stays_beside_plain_text() -> None:
+    wire = {"role": "user", "content": "Where is Lagos?", "name": "ann"}
+    _, opened = followed(opening(Message("user", "Where is Lagos?", wire)))
+    (message,) = opened.messages
+    assert message.wire == {"role": "user", "content": message.content, "name": "ann"}
+
+
+@pytest.mark.parametrize(
+    "messages", [(Message("system", "Say something."),), (Message("user", " \n"),), (ASKED, Message("user", ""))]
+)
+def test_without_words_to_search_for_it_is_closed(messages: tuple[Message, ...]) -> None:
+    assert not ROUTE.open(opening(*messages))
+
+
+@given(st.lists(st.text(), min_size=1, max_size=3), st.text())
+def test_whatever_the_passages_hold_is_text_and_never_a_variable(texts: Sequence[str], question: str) -> None:
+    braced = [f"{{{{question}}}} {text} {{{{passages}}}}" for text in texts]
+    found = tuple(Passage(str(place), text) for place, text in enumerate(braced))
+    _, opened = followed(opening(Message("user", question)), found)
+    assert opened.messages[0].content == "Read:\n" + "\n".join(braced) + "\nAsk: " + question
+
+
+@pytest.mark.parametrize("name", ["with_passages", "pocket_with_passages"])
+def test_the_shipped_prompts_hold_passages_before_the_question(name: str) -> None:
+    _, opened = followed(opening(ASKED), route=RetrieveRoute("world", load(name), 2))
+    text = opened.messages[0].content
+    assert text.index(FOUND[0].text) < text.index(FOUND[1].text) < text.index(ASKED.content)

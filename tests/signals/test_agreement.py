@@ -1,0 +1,59 @@
+"""Vote share: of the answer that is returned, whoever wins the vote."""
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gate.evidence import Meanings
+from gate.ports import Evidence, Missing
+from gate.signals.agreement import VoteShare
+from gate.types import Cost
+
+
+def share(draft: int, *samples: int) -> float | Missing:
+    return VoteShare().measure(Evidence().having(Meanings(Cost(), draft, samples)))
+
+
+@pytest.mark.parametrize(("draft", "value"), [(0, 0.6), (1, 0.2), (2, 0.2), (3, 0.0)])
+def test_the_share_is_that_of_the_draft_not_of_the_majority(draft: int, value: float) -> None:
+    assert share(draft, 0, 0, 0, 1, 2) == pytest.approx(value)
+
+
+def test_the_draft_itself_has_no_vote() -> None:
+    assert share(0, 1) == 0.0
+    assert share(0, 0) == 1.0
+
+
+def test_a_reason_why_there_are_no_meanings_is_passed_on() -> None:
+    assert VoteShare().measure(Evidence()) == Missing("no samples were drawn")
+    assert VoteShare().measure(Evidence().lacking(Meanings, "is down")) == Missing("is down")
+
+
+LABELS = st.lists(st.integers(0, 4), min_size=1, max_size=12)
+
+
+@given(LABELS, st.randoms(use_true_random=False))
+def test_the_order_of_the_samples_changes_nothing(labels: list[int], random: Random) -> None:
+    shuffled = [*labels]
+    random.shuffle(shuffled)
+    assert share(0, *shuffled) == share(0, *labels)
+
+
+@given(LABELS)
+def test_the_shares_of_all_meanings_add_up_to_one(labels: list[int]) -> None:
+    values = [share(draft, *labels) for draft in set(labels)]
+    assert sum(value for value in values if isinstance(value, float)) == pytest.approx(1.0)
+
+
+@given(LABELS, st.data())
+def test_one_sample_more_that_agrees_never_lowers_it(labels: list[int], data: st.DataObject) -> None:
+    agreeing = [*labels]
+    agreeing[data.draw(st.integers(0, len(labels) - 1))] = 0
+    one, other = share(0, *labels), share(0, *agreeing)
+    assert isinstance(one, float)
+    assert isinstance(other, float)
+    assert one <= other

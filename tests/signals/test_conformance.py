@@ -1,0 +1,121 @@
+"""What every signal must be, run over SIGNALS: registering is being tested."""
+
+from __future__ import annotations
+
+import builtins
+import io
+import os
+import re
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterable
+from typing import NoReturn
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gate.evidence import SOURCES
+from gate.ports import Evidence, Fact, Missing, Signal
+from gate.signals import SIGNALS
+from tests.signals.scenes import FAMILIES, core
+
+each = pytest.mark.parametrize("signal", SIGNALS, ids=lambda signal: str(signal.name))
+
+
+def evidence_of(facts: Iterable[Fact]) -> Evidence:
+    return Evidence({type(fact): fact for fact in facts})
+
+
+SURE = evidence_of(fact for family in FAMILIES for fact in family.sure())
+UNSURE = evidence_of(fact for family in FAMILIES for fact in family.unsure())
+
+
+@st.composite
+def evidences(draw: st.DrawFn) -> Evidence:
+    """A draft, and the facts of some of the families."""
+    some = [family for family in FAMILIES if family is core or draw(st.booleans())]
+    return evidence_of(fact for family in some for fact in draw(family.facts()))
+
+
+def test_no_two_signals_share_a_name() -> None:
+    assert len({signal.name for signal in SIGNALS}) == len(SIGNALS) > 0
+
+
+@each
+def test_a_signal_is_named_for_a_policy_and_says_what_it_needs_and_where_it_lies(signal: Signal) -> None:
+    assert re.fullmatch(r"[a-z][a-z_]*", signal.name)
+    low, high = signal.bounds
+    assert low < high
+    assert set(signal.needs) <= {source.provides for source in SOURCES}
+    assert signal.needs
+
+
+@each
+@settings(max_examples=50)
+@given(evidence=evidences())
+def test_a_value_lies_within_its_bounds_or_is_missing_for_a_reason_and_repeats(
+    signal: Signal, evidence: Evidence
+) -> None:
+    said = signal.measure(evidence)
+    if isinstance(said, Missing):
+        assert said.reason
+    else:
+        low, high = signal.bounds
+        assert low <= said <= high
+    assert signal.measure(evidence) == said
+
+
+@each
+def test_with_all_its_facts_it_has_a_value(signal: Signal) -> None:
+    only = Evidence({kind: SURE.facts[kind] for kind in signal.needs})
+    assert isinstance(signal.measure(only), float)
+
+
+@each
+def test_with_no_facts_it_is_missing_for_the_reason_that_is_known(signal: Signal) -> None:
+    known = Evidence()
+    for kind in signal.needs:
+        known = known.lacking(kind, "is down")
+    assert signal.measure(known) == Missing("is down")
+
+
+@pytest.mark.parametrize(
+    ("signal", "lost"),
+    [(signal, kind) for signal in SIGNALS if len(signal.needs) > 1 for kind in signal.needs],
+    ids=lambda part: part.__name__ if isinstance(part, type) else str(part.name),
+)
+def test_losing_one_of_several_facts_it_needs_is_missing_for_a_reason(signal: Signal, lost: type[Fact]) -> None:
+    said = signal.measure(Evidence({kind: fact for kind, fact in SURE.facts.items() if kind is not lost}))
+    assert isinstance(said, Missing)
+    assert said.reason
+
+
+@each
+def test_higher_means_more_likely_correct(signal: Signal) -> None:
+    sure, unsure = signal.measure(SURE), signal.measure(UNSURE)
+    assert isinstance(sure, float)
+    assert isinstance(unsure, float)
+    assert sure > unsure
+
+
+def refusing(name: str) -> Callable[..., NoReturn]:
+    def refuse(*args: object, **kwargs: object) -> NoReturn:
+        raise AssertionError(f"a signal called {name}")
+
+    return refuse
+
+
+@each
+def test_measuring_touches_neither_files_nor_sockets_nor_the_clock(
+    signal: Signal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        for owner, name in (
+            (builtins, "open"), (io, "open"), (os, "open"), (socket, "socket"), (subprocess, "Popen"),
+            (time, "time"), (time, "monotonic"), (time, "sleep"),
+        ):  # fmt: skip
+            patch.setattr(owner, name, refusing(name))
+        said = [signal.measure(evidence) for evidence in (SURE, UNSURE)]
+    assert len(said) == 2

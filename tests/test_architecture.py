@@ -1,0 +1,171 @@
+"""What keeps the house in order: floors, mirrors, sizes, names, and what may not stand in the code."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gate.calibration import CALIBRATORS
+from gate.embedders import EMBEDDERS
+from gate.evidence import SOURCES
+from gate.judges import JUDGES
+from gate.routes import ROUTES
+from gate.rules import RULES
+from gate.signals import SIGNALS
+from gate.upstreams import UPSTREAMS
+
+ROOT = Path(__file__).parents[1]
+GATE, TESTS = ROOT / "gate", ROOT / "tests"
+MODULES = sorted(p.relative_to(GATE) for p in GATE.rglob("*.py") if p.name not in {"__init__.py", "__main__.py"})
+CROSS_CUTTING = {"test_architecture.py", "test_import.py", "test_packaging.py", "test_examples.py"}
+"""Tests of the whole, and of folders beside the package."""
+LONGEST_FILE, LONGEST_FUNCTION = 400, 60
+
+
+def test_imports_run_one_way() -> None:
+    run = subprocess.run(
+        [Path(sys.executable).with_name("lint-imports"), "--no-cache"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert run.returncode == 0, run.stdout
+
+
+@pytest.mark.parametrize("module", MODULES, ids=str)
+def test_every_module_has_its_test(module: Path) -> None:
+    assert (TESTS / module.parent / f"test_{module.name}").is_file()
+
+
+def test_every_test_has_its_module() -> None:
+    known = {module.parent / f"test_{module.name}" for module in MODULES}
+    ours = {p.relative_to(TESTS) for p in TESTS.rglob("test_*.py")}
+    strays = {p for p in ours - known if p.name not in CROSS_CUTTING and p.name != "test_conformance.py"}
+    # the client of another project that people point at the proxy is tested as a whole
+    assert strays == {Path("proxy/test_openai_client.py")}
+
+
+def trees() -> Iterator[tuple[Path, ast.Module]]:
+    for module in sorted(GATE.rglob("*.py")):
+        yield module.relative_to(ROOT), ast.parse(module.read_text(encoding="utf-8"))
+
+
+def test_files_and_functions_stay_readable() -> None:
+    files = [str(p) for p, _ in trees() if len((ROOT / p).read_text(encoding="utf-8").splitlines()) > LONGEST_FILE]
+    functions = [
+        f"{path}:{node.lineno} {node.name}"
+        for path, tree in trees()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (node.end_lineno or node.lineno) - node.lineno >= LONGEST_FUNCTION
+    ]
+    assert not files + functions
+
+
+def test_every_module_says_what_it_is_for() -> None:
+    assert not [str(path) for path, tree in trees() if not ast.get_docstring(tree)]
+
+
+def test_only_a_thread_hands_every_error_on() -> None:
+    broad = [
+        str(path)
+        for path, tree in trees()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ExceptHandler)
+        and (node.type is None or ast.unparse(node.type) in {"Exception", "BaseException"})
+    ]
+    assert broad == ["gate/drivers/on_threads.py"]
+
+
+def test_nothing_is_left_open() -> None:
+    found = [
+        f"{path}:{number}"
+        for path, _ in trees()
+        for number, line in enumerate((ROOT / path).read_text(encoding="utf-8").splitlines(), 1)
+        if re.search(r"\b(TODO|FIXME|XXX|NotImplementedError|placeholder)\b", line)
+    ]
+    assert not found
+
+
+def test_no_file_is_a_drawer_for_everything() -> None:
+    assert not {p.stem for p in GATE.rglob("*.py")} & {"utils", "helpers", "common", "misc", "base", "manager"}
+
+
+def test_vendors_are_named_by_upstreams_and_the_wire_alone() -> None:
+    """The core asks what an upstream can do, never whose it is."""
+    core = (
+        "types",
+        "effects",
+        "ports",
+        "pipeline",
+        "policy",
+        "evidence",
+        "signals",
+        "calibration",
+        "rules",
+        "routes",
+        "judges",
+    )
+    named = [
+        str(path)
+        for path, tree in trees()
+        if path.parts[1].removesuffix(".py") in core
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Compare)
+        and re.search(r"openai|vllm|anthropic|litellm|pocket", ast.unparse(node), re.IGNORECASE)
+    ]
+    assert not named
+
+
+def _defined(folder: str, *, having: str) -> set[str]:
+    """Public classes of a folder that have a method of this name."""
+    return {
+        node.name
+        for path, tree in trees()
+        if path.parent == Path("gate") / folder
+        for node in tree.body
+        if isinstance(node, ast.ClassDef) and not node.name.startswith("_")
+        if any(isinstance(item, ast.FunctionDef) and item.name == having for item in node.body)
+    }
+
+
+def test_the_tuples_are_complete() -> None:
+    assert {kind.__name__ for kind in SOURCES} == _defined("evidence", having="gather")
+    assert {type(signal).__name__ for signal in SIGNALS} == _defined("signals", having="measure")
+    assert {kind.__name__ for kind in CALIBRATORS} == _defined("calibration", having="confidence")
+    assert {kind.__name__ for kind in RULES} == _defined("rules", having="decide")
+    assert {kind.__name__ for kind in ROUTES} == _defined("routes", having="follow")
+    assert {kind.__name__ for kind in EMBEDDERS} == _defined("embedders", having="from_options")
+    assert {kind.__name__ for kind in JUDGES} == _defined("judges", having="from_options")
+    upstreams = _defined("upstreams", having="encode") | _defined("upstreams", having="complete")
+    assert {kind.__name__ for kind in UPSTREAMS} == upstreams
+
+
+def test_the_readme_lists_what_the_tuples_hold() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    names = [
+        *(s.name for s in SIGNALS),
+        *(s.name for s in SOURCES),
+        *(u.kind for u in (*UPSTREAMS, *EMBEDDERS, *JUDGES)),
+    ]
+    names += [*(c.model_fields["kind"].default if hasattr(c, "model_fields") else c.kind for c in CALIBRATORS)]
+    names += [r.action.value for r in ROUTES]
+    assert not [name for name in names if f"`{name}`" not in readme]
+    assert "@@" not in readme
+
+
+def test_the_product_speaks_of_itself_alone() -> None:
+    """No path of the machine it was written on, no host of a package index."""
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=False).stdout.split()
+    listed = [ROOT / name for name in tracked] or [p for p in ROOT.rglob("*.py") if ".venv" not in p.parts]
+    pattern = re.compile(r"(?<![\w.])/(?:" + "|".join(("wo" + "rk", "ro" + "ot", "ho" + "me", "tm" + "p")) + r")/\w")
+    found = [
+        str(path.relative_to(ROOT))
+        for path in listed
+        if path.suffix in {".py", ".md", ".toml", ".yaml", ".json", ".jsonl", ""} and path.is_file()
+        if pattern.search(path.read_text(encoding="utf-8", errors="replace"))
+    ]
+    assert not found

@@ -1,0 +1,230 @@
+"""The gateway over scripted upstreams: asking, traces, replay, budgets, void certificates, sharing and closing."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gate.errors import ReplayGap, UpstreamError
+from gate.gateway import Gateway
+from gate.log.jsonl import from_json, to_json, without_text
+from gate.policy import read
+from gate.types import Action, Budget, Outcome, Question, TraceRecord
+from tests.drivers.running import doubtful, untimed
+from tests.scripted import Scripted, always, plan_over, world_of
+
+ASKED = Question.from_text("Where is Lagos?")
+RUNNING = {"policy": "abc", "upstream:small": "scripted"}
+POLICY = """\
+name: mine
+promise: {max_error: 0.1}
+upstreams: {small: {kind: scripted}}
+ladder: [small]
+signals: [vote_share]
+calibrator: vote_share
+rule: {answer_at: 0.8}
+"""
+CERTIFICATE = """\
+certificate: {alpha: 0.1, delta: 0.05, n: 100, answered: 60, errors: 1, bound: 0.08, segment: all, date: "2026-01-01",
+  fingerprints: {policy: abc, "upstream:small": scripted}}
+"""
+
+
+def gateway(
+    folder: Path, small: Scripted, more: str = "", *, running: dict[str, str] | None = None, **plan: Any
+) -> Gateway:
+    path = folder / "mine.yaml"
+    path.write_text(POLICY + more, encoding="utf-8")
+    upstreams = {"small": small}
+    return Gateway(read(path).policy, plan_over(upstreams, **plan), world_of(upstreams), running or RUNNING)
+
+
+def aask(gateway: Gateway, question: Question = ASKED) -> tuple[Outcome, TraceRecord]:
+    """Ask on an event loop of its own, and close what that opened."""
+
+    async def main() -> tuple[Outcome, TraceRecord]:
+        try:
+            return await gateway.aask(question)
+        finally:
+            await gateway.aclose()
+
+    return asyncio.run(main())
+
+
+def test_ask_and_aask_give_equal_outcomes_and_a_trace_each(tmp_path: Path) -> None:
+    mine = gateway(tmp_path, Scripted("small", doubtful), passages=True)
+    (outcome, trace), (later, second) = mine.ask(ASKED), aask(mine)
+    assert untimed(outcome) == untimed(later)
+    assert (outcome.action, outcome.text) == (Action.ANSWER, "Nigeria")
+    assert trace.id != second.id
+    assert (trace.policy, trace.policy_fingerprint) == ("mine", mine.policy.fingerprint)
+    assert (trace.question, trace.outcome, trace.steps) == (ASKED, outcome, outcome.steps)
+    assert (trace.action, trace.cost, trace.error) == (outcome.action, outcome.cost, None)
+    assert [entry.kind for entry in trace.tape] == ["generate", "generate", "retrieve", "generate", "generate"]
+    mine.close()
+
+
+def test_trace_ids_are_unique(tmp_path: Path) -> None:
+    mine = gateway(tmp_path, Scripted("small", always("Nigeria")))
+    assert len({mine.ask(ASKED)[1].id for _ in range(30)}) == 30
+    mine.close()
+
+
+@pytest.mark.parametrize("threaded", [True, False], ids=["ask", "aask"])
+def test_an_error_carries_the_trace_with_its_tape_and_cost(threaded: bool, tmp_path: Path) -> None:
+    mine = gateway(tmp_path, Scripted("small", lambda e, i: UpstreamError("small", "is down", status=503)))
+    with pytest.raises(UpstreamError, match="is down") as caught:
+        mine.ask(ASKED) if threaded else aask(mine)
+    trace = caught.value.trace
+    assert trace is not None
+    assert trace.error == "upstream 'small': is down"
+    assert (trace.outcome, trace.action, trace.steps) == (None, None, ())
+    assert [entry.failure and entry.failure.status for entry in trace.tape] == [503]
+    assert trace.cost.calls == 1
+    with pytest.raises(UpstreamError, match="is down"):
+        mine.replay(trace)
+    mine.close()
+
+
+def test_a_trace_replays_with_no_calls_also_after_a_round_trip_through_json(tmp_path: Path) -> None:
+    small = Scripted("small", doubtful)
+    mine = gateway(tmp_path, small, passages=True)
+    outcome, trace = mine.ask(ASKED)
+    calls = len(small.asked)
+    assert calls == 4
+    assert mine.replay(trace) == outcome
+    assert mine.replay(from_json(to_json(trace))) == outcome
+    assert len(small.asked) == calls
+    mine.close()
+
+
+def test_what_a_trace_does_not_hold_cannot_be_replayed(tmp_path: Path) -> None:
+    mine = gateway(tmp_path, Scripted("small", always("Nigeria")))
+    trace = mine.ask(ASKED)[1]
+    with pytest.raises(ReplayGap, match="without text"):
+        mine.replay(without_text(trace))
+    with pytest.raises(ReplayGap, match="no reply"):
+        mine.replay(dataclasses.replace(trace, tape=trace.tape[:1]))
+    mine.close()
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "calls"),
+    [
+        (Budget(), None, 4),
+        (Budget(), Budget(calls=3), 2),
+        (Budget(calls=3), None, 2),
+        (Budget(calls=3), Budget(calls=100), 2),
+        (Budget(calls=100), Budget(calls=3), 2),
+        (Budget(calls=100), Budget(money=0.00001), 1),
+        (Budget(money=0.00001), Budget(calls=100), 1),
+        (Budget(tokens=10), Budget(), 1),
+    ],
+    ids=str,
+)
+def test_a_callers_budget_tightens_and_never_loosens(
+    ours: Budget, theirs: Budget | None, calls: int, tmp_path: Path
+) -> None:
+    small = Scripted("small", lambda e, i: str(i))
+    mine = gateway(tmp_path, small, passages=True, answer_at=0.99, budget=ours)
+    outcome, _ = mine.ask(ASKED, budget=theirs)
+    assert len(small.asked) == outcome.cost.calls == calls
+    assert outcome.decision.reason == ("budget_spent" if calls < 4 else "uncertain")
+    mine.close()
+
+
+@pytest.mark.parametrize("on_void", ["serve", "abstain"])
+@pytest.mark.parametrize(
+    ("running", "void"),
+    [
+        (RUNNING, ()),
+        (RUNNING | {"policy": "abd"}, ("policy is not what was certified",)),
+        ({"policy": "abc"}, ("upstream:small is not what was certified",)),
+        (RUNNING | {"retriever": "new"}, ("retriever is not what was certified",)),
+    ],
+    ids=["holds", "changed", "gone", "added"],
+)
+def test_a_certificate_holds_for_exactly_what_runs_and_void_the_policy_says_what_then(
+    running: dict[str, str], void: tuple[str, ...], on_void: str, tmp_path: Path
+) -> None:
+    more = f"{CERTIFICATE}on_void: {on_void}\n"
+    mine = gateway(tmp_path, Scripted("small", always("Nigeria")), more, running=running)
+    outcome, trace = mine.ask(ASKED)
+    assert mine.void == void
+    assert mine.certified == trace.certified == (not void)
+    if void and on_void == "abstain":
+        assert (outcome.text, outcome.decision.reason) == ("I do not know.", "certificate_void")
+        assert mine.replay(trace) == outcome
+    else:
+        assert (outcome.text, outcome.decision.reason) == ("Nigeria", "confident")
+    mine.close()
+
+
+def test_without_a_certificate_nothing_is_void_and_nothing_certified(tmp_path: Path) -> None:
+    mine = gateway(tmp_path, Scripted("small", always("Nigeria")), "on_void: abstain\n")
+    assert (mine.certificate, mine.void, mine.certified) == (None, (), False)
+    assert mine.ask(ASKED)[0].answered
+    mine.close()
+
+
+def test_many_threads_and_loops_share_a_gateway_and_no_question_gets_anothers_answer(tmp_path: Path) -> None:
+    echo = Scripted("small", lambda effect, place: effect.messages[-1].content, seconds=0.01)
+    mine, said = gateway(tmp_path, echo), {}
+
+    def work(number: int) -> None:
+        question = Question.from_text(f"question {number}")
+        outcome, trace = mine.ask(question) if number % 2 else aask(mine, question)
+        said[number] = (outcome.text, trace.question, len(trace.tape))
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    mine.close()
+    assert said == {n: (f"question {n}", Question.from_text(f"question {n}"), 2) for n in range(16)}
+
+
+def test_loops_that_ended_without_closing_are_forgotten(tmp_path: Path) -> None:
+    mine = gateway(tmp_path, Scripted("small", always("Nigeria")))
+    outcomes = [asyncio.run(mine.aask(ASKED))[0] for _ in range(3)]
+    assert [outcome.text for outcome in outcomes] == ["Nigeria"] * 3
+    assert len(mine._async) == 1
+
+
+def test_many_questions_at_once_on_one_loop(tmp_path: Path) -> None:
+    echo = Scripted("small", lambda effect, place: effect.messages[-1].content, seconds=0.01)
+    mine = gateway(tmp_path, echo)
+
+    async def main() -> list[str]:
+        questions = [Question.from_text(f"question {number}") for number in range(8)]
+        answers = await asyncio.gather(*(mine.aask(question) for question in questions))
+        await mine.aclose()
+        return [outcome.text for outcome, _ in answers]
+
+    assert asyncio.run(main()) == [f"question {number}" for number in range(8)]
+
+
+def test_closing_twice_does_nothing_and_a_closed_gateway_can_be_used_again(tmp_path: Path) -> None:
+    mine = gateway(tmp_path, Scripted("small", always("Nigeria")))
+    mine.close()
+    for _ in range(2):
+        assert mine.ask(ASKED)[0].text == aask(mine)[0].text == "Nigeria"
+        mine.close()
+        mine.close()
+
+    async def close_and_ask_again() -> str:
+        await mine.aclose()
+        await mine.aask(ASKED)
+        await mine.aclose()
+        await mine.aclose()
+        outcome, _ = await mine.aask(ASKED)
+        await mine.aclose()
+        return outcome.text
+
+    assert asyncio.run(close_and_ask_again()) == "Nigeria"

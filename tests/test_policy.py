@@ -1,0 +1,390 @@
+"""Policy files: what is read, and what is refused with file, line and the nearest valid key."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gate.errors import ConfigError, UnknownName
+from gate.policy import Policy, PolicyFile, find, read
+
+FULL = """\
+name: mine
+summary: for these tests
+promise:
+  max_error: 0.1
+  confidence: 0.9
+upstreams:
+  small:
+    kind: pocket
+    price:
+      prompt: 1.0
+      completion: 2.0
+    timeout: 5
+  large:
+    kind: openai_chat
+ladder: [small, large]
+tiers: [[draft], [samples, meanings]]
+evidence:
+  samples:
+    n: 5
+    temperature: 1.0
+    seed: 1
+  meanings:
+    judge: normalized
+    similarity: 85
+signals: [vote_share]
+calibrator: vote_share
+rule:
+  kind: threshold
+  answer_at: 0.8
+  gather_above: 0.1
+  otherwise: [retrieve, escalate]
+routes:
+  retrieve:
+    retriever: world
+    prompt: with_passages
+    k: 2
+  escalate: true
+retrievers:
+  world:
+    kind: bm25
+    path: passages.jsonl
+embedders:
+  vectors:
+    kind: hashed_ngrams
+judges:
+  entails:
+    kind: mine_too
+abstain: I do not know.
+budget:
+  calls: 10
+  tokens: 1000
+  seconds: 30
+  money: 0.5
+on_failure: abstain
+on_void: serve
+certificate:
+  alpha: 0.1
+  delta: 0.1
+  n: 1000
+  answered: 500
+  errors: 30
+  bound: 0.08
+  segment: all
+  date: "2026-01-01"
+  fingerprints: {policy: abc}
+"""
+LINES = FULL.splitlines()
+ROOT = "name: mine"
+OF_ITS_KIND = {"price", "timeout", "kind"}
+"""Keys of an endpoint: what else stands there is for its kind to check."""
+NAMES = {"small", "large", "world", "vectors", "entails"}
+ENDPOINTS = {
+    number
+    for section, last in (("upstreams:", "ladder:"), ("embedders:", "judges:"), ("judges:", "abstain:"))
+    for number, line in enumerate(LINES, 1)
+    if LINES.index(section) + 1 < number and not any(above.startswith(last) for above in LINES[:number])
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("policies")
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "mine.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def swapped(old: str, new: str) -> str:
+    assert FULL.count(old) == 1, f"{old!r} must stand once in the policy"
+    return FULL.replace(old, new)
+
+
+def line_of(text: str) -> int:
+    return next(number for number, line in enumerate(LINES, 1) if text in line)
+
+
+def refusal(folder: Path, text: str) -> ConfigError:
+    with pytest.raises(ConfigError) as caught:
+        read(written(folder, text))
+    return caught.value
+
+
+@pytest.mark.parametrize("name", ["balanced", "strict", "cost-saver"])
+def test_shipped_policies_read(name: str) -> None:
+    file = read(find(name))
+    assert file.policy.name == name == file.path.stem
+    assert file.policy.certificate is None or file.policy.certificate.bound <= file.policy.promise.max_error
+
+
+APART = {"upstreams", "retrievers", "embedders", "judges"}
+
+
+def test_every_value_is_read_as_written(folder: Path) -> None:
+    policy = read(written(folder, FULL)).policy
+    data = yaml.safe_load(FULL)
+    assert policy.model_dump(mode="json", exclude=APART) == {
+        key: value for key, value in data.items() if key not in APART
+    }
+    assert policy.upstreams["small"].price.completion == pytest.approx(2.0)
+    assert policy.upstreams["large"].timeout == pytest.approx(30.0)
+    assert policy.retrievers["world"].path == "passages.jsonl"
+    assert (policy.embedders["vectors"].kind, policy.judges["entails"].kind) == ("hashed_ngrams", "mine_too")
+
+
+EVIDENCE = LINES.index("evidence:") + 1
+"""The seven lines below it are checked by the sources themselves."""
+KEYS = [
+    (number, line.split(":")[0].strip())
+    for number, line in enumerate(LINES, 1)
+    if line.split(":")[0].strip() not in NAMES
+    if not (number in ENDPOINTS and line.split(":")[0].strip() in OF_ITS_KIND)
+    if not EVIDENCE < number <= EVIDENCE + 7
+]
+
+
+@pytest.mark.parametrize(("number", "key"), KEYS, ids=lambda part: str(part))
+def test_a_misspelt_key_is_refused_with_its_line_and_the_nearest_valid_key(number: int, key: str, folder: Path) -> None:
+    misspelt = [*LINES]
+    misspelt[number - 1] = LINES[number - 1].replace(f"{key}:", f"{key}{key[-1]}:", 1)
+    error = refusal(folder, "\n".join(misspelt))
+    assert error.where == f"{folder / 'mine.yaml'}:{number}"
+    assert isinstance(error, UnknownName)
+    assert f"did you mean {key!r}?" in str(error)
+
+
+def test_a_key_that_stands_twice_is_refused_where_it_stands_again(folder: Path) -> None:
+    assert refusal(folder, FULL + "name: other\n").where.endswith(f":{len(LINES) + 1}")
+    error = refusal(folder, swapped("max_error: 0.1\n", "max_error: 0.1\n  max_error: 0.9\n"))
+    assert "'max_error' stands twice" in str(error)
+    assert error.where.endswith(":5")
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "said"),
+    [
+        ("", 1, "mapping"),
+        ("# only a comment\n", 1, "mapping"),
+        ("- a\n- list\n", 1, "mapping"),
+        ("just words", 1, "mapping"),
+        ("name: mine\n  bad: indent\n", 2, "not YAML"),
+        ("name: [mine\n", 2, "not YAML"),
+        ("name: mine\n---\nname: other\n", 2, "not YAML"),
+        ("name: !!python/object:os.system x\n", 1, "not YAML"),
+        ("name: \0\n", 1, "not YAML"),
+    ],
+)
+def test_what_is_no_policy_at_all_is_refused_with_its_line(text: str, line: int, said: str, folder: Path) -> None:
+    error = refusal(folder, text)
+    assert error.where == f"{folder / 'mine.yaml'}:{line}"
+    assert said in str(error)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "? [a]\n: b\n",
+        "? {a: 1}\n: b\n",
+        "name: &a [*a]\n",
+        "&a\nname: *a\n",
+        "date: 2026-13-45\n",
+        "n: !!int abc\n",
+        "n: !!float abc\n",
+        "n: 0x_\n",
+        "n: 0b_\n",
+        f"n: {'1' * 5000}\n",
+        "date: 2026-01-01t00:00:00-99:00\n",
+        "n: " + "[" * 1000,
+    ],
+    ids=["list key", "map key", "cycle", "root cycle", "date", "int", "float", "hex", "bin", "huge", "zone", "deep"],
+)
+def test_yaml_that_makes_no_value_is_refused_like_any_other(text: str, folder: Path) -> None:
+    assert refusal(folder, text).where.startswith(f"{folder / 'mine.yaml'}:")
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"none\.yaml: cannot read"):
+        read(tmp_path / "none.yaml")
+    (tmp_path / "latin.yaml").write_bytes(b"name: caf\xe9\n")
+    with pytest.raises(ConfigError, match=r"latin\.yaml: cannot read"):
+        read(tmp_path / "latin.yaml")
+
+
+@pytest.mark.parametrize(
+    ("old", "key", "at"),
+    [
+        ("  max_error: 0.1\n", "promise.max_error", "promise:"),
+        ("  answer_at: 0.8\n", "rule.answer_at", "rule:"),
+        ("    kind: openai_chat\n", "upstreams.large.kind", "large:"),
+        ("calibrator: vote_share\n", "calibrator", "name:"),
+    ],
+)
+def test_a_missing_key_is_named_with_the_line_of_what_lacks_it(old: str, key: str, at: str, folder: Path) -> None:
+    text = swapped(old, "    timeout: 9\n" if at == "large:" else "")
+    error = refusal(folder, text)
+    assert f"the key {key!r} is missing" in str(error)
+    assert error.where == f"{folder / 'mine.yaml'}:{line_of(at)}"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said", "at"),
+    [
+        ("max_error: 0.1", "max_error: 0", "greater than 0", "max_error: 0.1"),
+        ("max_error: 0.1", "max_error: 1", "less than 1", "max_error: 0.1"),
+        ("max_error: 0.1", "max_error: -0.05", "greater than 0", "max_error: 0.1"),
+        ("max_error: 0.1", "max_error: .nan", "max_error", "max_error: 0.1"),
+        ("confidence: 0.9", "confidence: 0.5", "greater than 0.5", "confidence: 0.9"),
+        ("confidence: 0.9", "confidence: 1", "less than 1", "confidence: 0.9"),
+        ("max_error: 0.1", "max_error: 0.05", "does not back max_error 0.05", ROOT),
+        ("bound: 0.08", "bound: 0.11", "does not back max_error 0.1", ROOT),
+        ("alpha: 0.1", "alpha: 0.2", "weaker promise", ROOT),
+        ("confidence: 0.9", "confidence: 0.95", "weaker promise", ROOT),
+        ("delta: 0.1", "delta: 0.2", "weaker promise", ROOT),
+        ("ladder: [small, large]", "ladder: [small, large, small]", "twice in the ladder", ROOT),
+        ("  vectors:", "  small:", "stands for two of: upstreams, embedders, judges", ROOT),
+        ("  entails:", "  vectors:", "stands for two of: upstreams, embedders, judges", ROOT),
+        ("tiers: [[draft], ", "tiers: [[samples, draft], ", "must start with 'draft'", ROOT),
+        ("tiers: [[draft], ", "tiers: [[], ", "must start with 'draft'", ROOT),
+        ("kind: bm25", "kind: pocket_world", "'path' goes with kind 'bm25'", "world:"),
+        ("answer_at: 0.8", "answer_at: 1.2", "less than or equal to 1", "answer_at: 0.8"),
+        ("calls: 10", "calls: 0", "greater than or equal to 1", "calls: 10"),
+        ("on_void: serve", "on_void: ignore", "'serve' or 'abstain'", "on_void: serve"),
+    ],
+)
+def test_what_cannot_be_promised_or_run_is_refused(old: str, new: str, said: str, at: str, folder: Path) -> None:
+    error = refusal(folder, swapped(old, new))
+    assert said in str(error)
+    assert error.where == f"{folder / 'mine.yaml'}:{line_of(at)}"
+
+
+def test_a_certificate_for_exactly_the_promise_holds(folder: Path) -> None:
+    policy = read(written(folder, swapped("bound: 0.08", "bound: 0.1"))).policy
+    assert policy.certificate is not None
+    assert policy.certificate.bound == pytest.approx(policy.promise.max_error)
+
+
+BEARING = {
+    "max_error: 0.1": "max_error: 0.2",
+    "confidence: 0.9": "confidence: 0.85",
+    "prompt: 1.0": "prompt: 1.5",
+    "completion: 2.0": "completion: 2.5",
+    "timeout: 5": "timeout: 6",
+    "kind: openai_chat": "kind: openai_completions",
+    "kind: pocket": "kind: poket",
+    "ladder: [small, large]": "ladder: [large, small]",
+    "tiers: [[draft], [samples, meanings]]": "tiers: [[draft, samples, meanings]]",
+    "  n: 5\n": "  n: 6\n",
+    "temperature: 1.0": "temperature: 0.9",
+    "seed: 1": "seed: 2",
+    "judge: normalized": "judge: lexical",
+    "similarity: 85": "similarity: 86",
+    "signals: [vote_share]": "signals: [vote_share, semantic_concentration]",
+    "calibrator: vote_share": "calibrator: other.json",
+    "answer_at: 0.8": "answer_at: 0.81",
+    "gather_above: 0.1": "gather_above: 0.2",
+    "otherwise: [retrieve, escalate]": "otherwise: [escalate, retrieve]",
+    "retriever: world": "retriever: wide",
+    "prompt: with_passages": "prompt: pocket_with_passages",
+    "k: 2": "k: 3",
+    "escalate: true": "escalate: false",
+    "path: passages.jsonl": "path: other.jsonl",
+    "kind: hashed_ngrams": "kind: other",
+    "kind: mine_too": "kind: other",
+    "abstain: I do not know.": "abstain: I cannot say.",
+    "calls: 10": "calls: 11",
+    "tokens: 1000": "tokens: 1001",
+    "seconds: 30": "seconds: 31",
+    "money: 0.5": "money: 0.6",
+    "on_failure: abstain": "on_failure: pass_through",
+    "on_void: serve": "on_void: abstain",
+}
+
+
+def test_the_fingerprint_changes_with_everything_that_bears_on_a_decision(folder: Path) -> None:
+    seen = {read(written(folder, FULL)).policy.fingerprint}
+    for old, new in BEARING.items():
+        text = FULL.replace(old, new, 1)
+        assert text != FULL
+        seen.add(read(written(folder, text)).policy.fingerprint)
+    assert len(seen) == 1 + len(BEARING)
+
+
+def test_the_fingerprint_tests_change_every_line_of_the_whole_schema() -> None:
+    assert set(yaml.safe_load(FULL)) == set(Policy.model_fields)
+    leaves = [f"{line}\n" for line in LINES[2 : LINES.index("certificate:")] if not line.endswith(":")]
+    of_one_value = [leaf for leaf in leaves if not any(old in leaf for old in BEARING)]
+    assert of_one_value == ["  kind: threshold\n", "    kind: bm25\n"]
+
+
+def test_the_fingerprint_does_not_change_with_what_only_names_or_vouches(folder: Path) -> None:
+    without_certificate = FULL[: FULL.index("certificate:")]
+    texts = (
+        FULL,
+        swapped("name: mine", "name: yours"),
+        swapped("for these tests", "for nothing"),
+        swapped("errors: 30", "errors: 29"),
+        without_certificate,
+        yaml.safe_dump(yaml.safe_load(FULL), sort_keys=False),
+    )
+    assert len({read(written(folder, text)).policy.fingerprint for text in texts}) == 1
+
+
+def test_where_falls_back_to_the_nearest_line_above(folder: Path) -> None:
+    file: PolicyFile = read(written(folder, FULL))
+    path = folder / "mine.yaml"
+    assert file.where("routes", "retrieve", "k") == f"{path}:{line_of('k: 2')}"
+    assert file.where("tiers", 1, 0) == f"{path}:{line_of('tiers:')}"
+    assert file.where("routes", "retrieve", "no", "such", "key") == f"{path}:{line_of('retrieve:')}"
+    assert file.where("ladder", 9) == f"{path}:{line_of('ladder:')}"
+    assert file.where("nothing") == f"{path}:1"
+    assert file.where() == f"{path}:1"
+
+
+def test_find_takes_paths_as_they_are_and_suggests_the_nearest_shipped_name(tmp_path: Path) -> None:
+    assert find("mine.yaml") == Path("mine.yaml")
+    assert find(str(tmp_path / "mine")) == tmp_path / "mine"
+    for misspelt, nearest in (("balancd", "balanced"), ("cost_saver", "cost-saver"), ("strickt", "strict")):
+        with pytest.raises(UnknownName, match=f"did you mean '{nearest}'"):
+            find(misspelt)
+    with pytest.raises(UnknownName, match="known: balanced, cost-saver, strict"):
+        find("zzz")
+
+
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.dates()
+DATA = st.recursive(
+    SCALARS, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(SCALARS, inner, max_size=3), max_leaves=8
+)
+
+
+def harmless(folder: Path, text: str) -> None:
+    """Read a text: it makes a policy or a `ConfigError`, never anything else."""
+    try:
+        file = read(written(folder, text))
+    except ConfigError:
+        return
+    assert file.policy.fingerprint
+
+
+@given(st.text(alphabet="ab01:-?[]{}&*!|>'\"#%@,.<= \n\t\0é🦜", max_size=40))
+def test_no_text_raises_anything_but_a_config_error(folder: Path, text: str) -> None:
+    harmless(folder, text)
+
+
+@given(st.sampled_from(LINES), st.text(max_size=12))
+def test_no_change_of_a_line_raises_anything_but_a_config_error(folder: Path, line: str, value: str) -> None:
+    harmless(folder, FULL.replace(line, f"{line.split(':')[0]}: {value}", 1))
+
+
+@settings(max_examples=50)
+@given(st.sampled_from(sorted(yaml.safe_load(FULL))), DATA)
+def test_no_value_of_any_shape_raises_anything_but_a_config_error(folder: Path, key: str, value: Any) -> None:
+    harmless(folder, yaml.safe_dump(yaml.safe_load(FULL) | {key: value}, allow_unicode=True))
