@@ -111,34 +111,36 @@ def _knocked_out(scaled: Array, labels: Array, rng: np.random.Generator) -> tupl
     return design, np.concatenate([labels, labels]), weights
 
 
-def _minimize(design: Array, labels: Array, weights: Array, penalty: float) -> Array:
+def _minimize(design: Array, labels: Array, weights: Array, penalty: float, start: Array | None = None) -> Array:
     k = (design.shape[1] - 1) // 2
     ridge = np.r_[0.0, np.full(2 * k, penalty)]
+    share = weights / weights.sum()
 
     def objective(theta: Array) -> tuple[float, Array]:
         z = design @ theta
-        loss = weights @ (np.logaddexp(0.0, z) - labels * z) / weights.sum() + 0.5 * ridge @ theta**2
-        slope = design.T @ (weights * (_sigmoid(z) - labels)) / weights.sum() + ridge * theta
+        over = np.logaddexp(0.0, z)
+        loss = share @ (over - labels * z) + 0.5 * ridge @ theta**2
+        slope = (share * (np.exp(z - over) - labels)) @ design + ridge * theta
         return float(loss), slope
 
     limits = [(None, None), *[(0.0, None)] * k, *[(None, 0.0)] * k]
-    found = minimize(objective, np.zeros(1 + 2 * k), jac=True, bounds=limits, method="L-BFGS-B")
+    begin = np.zeros(1 + 2 * k) if start is None else start
+    found = minimize(objective, begin, jac=True, bounds=limits, method="L-BFGS-B")
     return np.asarray(found.x, dtype=np.float64)
 
 
 def _best_penalty(scaled: Array, labels: Array, rng: np.random.Generator) -> float:
     fold = rng.permutation(len(labels)) % _FOLDS
-
-    def loss(penalty: float) -> float:
-        total = 0.0
-        for held in range(_FOLDS):
-            kept = fold != held
-            theta = _minimize(*_knocked_out(scaled[kept], labels[kept], np.random.default_rng(held)), penalty)
-            z = _design(scaled[~kept]) @ theta
-            total += float((np.logaddexp(0.0, z) - labels[~kept] * z).sum())
-        return total
-
-    return min(_PENALTIES, key=loss)
+    losses = dict.fromkeys(_PENALTIES, 0.0)
+    for held in range(_FOLDS):
+        kept = fold != held
+        made = _knocked_out(scaled[kept], labels[kept], np.random.default_rng(held))
+        unseen, theta = _design(scaled[~kept]), None
+        for penalty in sorted(_PENALTIES, reverse=True):  # each fit begins where the one before it ended
+            theta = _minimize(*made, penalty, theta)
+            z = unseen @ theta
+            losses[penalty] += float((np.logaddexp(0.0, z) - labels[~kept] * z).sum())
+    return min(losses, key=losses.__getitem__)
 
 
 def _covariance(design: Array, theta: Array, penalty: float) -> Array:
