@@ -1,6 +1,7 @@
 """The logistic calibrator, apply side: one probability from many signals, some of them missing.
 
-For each stage, with signals x_i brought to scale t_i (identity, or logit for probabilities, clipped by 1e-4)::
+For each stage, with signals x_i brought to scale t_i (logit for probabilities, minus the logarithm of the distance for
+what ends at 0, as log-probabilities do, else as they are)::
 
     z = b + sum_i  w_i * (t_i(x_i) - mean_i) / scale_i      for the signals that are there
           + sum_i  m_i                                       for those that are missing
@@ -25,7 +26,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from gate.errors import ConfigError, StaleCalibrator
 from gate.types import Confidence, Contribution, SignalVector, Stage
 
-_CLIP = 1e-4
 _MARGIN = 0.1
 """How far beyond the range seen in fitting a signal may lie, as a share of that range."""
 Finite = Annotated[float, Field(allow_inf_nan=False)]
@@ -39,7 +39,9 @@ class SignalWeight(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    transform: Literal["identity", "logit"] = "identity"
+    transform: Literal["identity", "logit", "negative_log"] = "identity"
+    clip: Annotated[float, Field(gt=0, le=0.5)] = 1e-4
+    """How near to the ends of its range a value is told apart from the end itself."""
     mean: Finite
     scale: Positive
     weight: NotNegative
@@ -55,14 +57,22 @@ class SignalWeight(BaseModel):
         return self
 
     def standardized(self, value: float) -> float:
-        if self.transform == "logit":
-            clipped = min(1 - _CLIP, max(_CLIP, value))
-            value = math.log(clipped / (1 - clipped))
-        return (value - self.mean) / self.scale
+        return (transformed(self.transform, self.clip, value) - self.mean) / self.scale
 
     def within(self, value: float) -> bool:
         slack = _MARGIN * (self.high - self.low) + 1e-9
         return self.low - slack <= value <= self.high + slack
+
+
+def transformed(transform: str, clip: float, value: float) -> float:
+    """A value on the scale it is weighed on."""
+    match transform:
+        case "logit":
+            clipped = min(1 - clip, max(clip, value))
+            return math.log(clipped / (1 - clipped))
+        case "negative_log":
+            return -math.log(max(clip, -value))
+    return value
 
 
 class StageWeights(BaseModel):

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +29,7 @@ _PENALTIES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0)
 _FOLDS = 5
 _KNOCK_OUT = 0.3
 """Chance of each signal to be knocked out in the repeated rows."""
-_CLIP = 1e-4
+_SMALLEST_CLIP = 1e-7
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ class Labelled:
 
 
 def fit(rows: Sequence[Labelled], bounds: Mapping[str, tuple[float, float]], *, seed: int = 0) -> StageWeights:
-    """Fit one stage. ``bounds`` are the signals' ranges: those within [0, 1] enter in logit scale.
+    """Fit one stage. ``bounds`` are the signals' ranges, which say on what scale they are weighed (see `Scale.of`).
 
     The penalty is chosen by 5-fold cross-validated log-loss. Raises ValueError with fewer than 20 rows or when all
     labels are the same: nothing can be learned then.
@@ -53,8 +53,8 @@ def fit(rows: Sequence[Labelled], bounds: Mapping[str, tuple[float, float]], *, 
     if any([reading.signal for reading in row.vector.readings] != names for row in rows):
         raise ValueError("every row must hold the same signals in the same order")
     raw = np.array([[np.nan if r.value is None else r.value for r in row.vector.readings] for row in rows])
-    logit = [bounds[name] == (0.0, 1.0) for name in names]
-    scaled, mean, scale = _standardize(raw, logit)
+    scales = [Scale.of(bounds[name], column) for name, column in zip(names, raw.T, strict=True)]
+    scaled, mean, scale = _standardize(raw, scales)
     rng = np.random.default_rng(seed)
     penalty = _best_penalty(scaled, labels, rng)
     theta = _minimize(*_knocked_out(scaled, labels, rng), penalty)
@@ -64,7 +64,8 @@ def fit(rows: Sequence[Labelled], bounds: Mapping[str, tuple[float, float]], *, 
         intercept=float(theta[0]),
         signals={
             name: SignalWeight(
-                transform="logit" if logit[i] else "identity",
+                transform=scales[i].transform,
+                clip=scales[i].clip,
                 mean=float(mean[i]),
                 scale=float(scale[i]),
                 weight=float(max(0.0, theta[1 + i])),
@@ -79,16 +80,52 @@ def fit(rows: Sequence[Labelled], bounds: Mapping[str, tuple[float, float]], *, 
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """On what scale a signal is weighed, and how near to the ends of its range values are told apart."""
+
+    transform: Literal["identity", "logit", "negative_log"]
+    clip: float
+
+    @classmethod
+    def of(cls, bounds: tuple[float, float], column: Array) -> Scale:
+        """Logit for what lies in [0, 1], minus the log of the distance for what ends at 0, else as it is.
+
+        The clip is half of the distance from the end that only one in a hundred of the values inside undercuts: half
+        a vote for a share of votes, and far less for a probability that is known to many digits. A fixed clip would
+        make one vote more of five a leap, or call everything above 99.99 % the same.
+        """
+        values = column[~np.isnan(column)]
+        if bounds == (0.0, 1.0):
+            return cls("logit", _clip(np.minimum(values, 1.0 - values)))
+        if bounds[1] == 0.0 and bounds[0] == -np.inf:
+            return cls("negative_log", _clip(-values))
+        return cls("identity", 1e-4)
+
+    def apply(self, column: Array) -> Array:
+        """`gate.calibration.logistic.transformed` for a column with holes."""
+        match self.transform:
+            case "logit":
+                clipped = np.clip(column, self.clip, 1 - self.clip)
+                return np.asarray(np.log(clipped / (1 - clipped)))
+            case "negative_log":
+                return np.asarray(-np.log(np.maximum(self.clip, -column)))
+        return column
+
+
+def _clip(distances: Array) -> float:
+    inside = distances[distances > 0.0]
+    if not len(inside):
+        return 1e-4
+    return float(np.clip(np.quantile(inside, 0.01) / 2, _SMALLEST_CLIP, 0.25))
+
+
 def _extreme(column: Array, of: Any) -> float:
     return 0.0 if np.isnan(column).all() else float(of(column))
 
 
-def _standardize(raw: Array, logit: Sequence[bool]) -> tuple[Array, Array, Array]:
-    values = raw.copy()
-    for i, is_probability in enumerate(logit):
-        if is_probability:
-            clipped = np.clip(values[:, i], _CLIP, 1 - _CLIP)
-            values[:, i] = np.log(clipped / (1 - clipped))
+def _standardize(raw: Array, scales: Sequence[Scale]) -> tuple[Array, Array, Array]:
+    values = np.column_stack([scale.apply(column) for scale, column in zip(scales, raw.T, strict=True)])
     there = ~np.isnan(values)
     count = np.maximum(1, there.sum(0))
     mean = np.where(there, values, 0.0).sum(0) / count
