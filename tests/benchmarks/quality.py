@@ -1,0 +1,372 @@
+"""Measure every signal, and the calibrated combination of all, on recorded answers of real models.
+
+    make bench-quality DATA=folder            a folder of *.jsonl or *.jsonl.gz in the schema of its README
+    python -m tests.benchmarks.quality DATA [--no-peers] [--files NAME …]
+
+A *set* is the answers of one upstream in one file whose labels were made in one way. For each: AUROC, AUPRC of finding
+the errors, AURC, PRR and ECE of every signal alone and of the logistic combination of all; the scorers of uqlm and
+lm-polygraph that run without downloads, on the same answers; answer length; and the oracle.
+
+The combination is nested: questions are split into five folds, and all that is applied to a fold (what neighbours and
+texts teach, the penalty, the weights) was learned on the questions of the other four. Differences have a 95 % interval
+from a paired bootstrap over questions. Prints tables, writes build/bench-quality.json and build/bench-quality.md.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # a process a core; threads of their own would only get in the way
+
+import argparse
+import json
+import platform
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from gate.calibration import LogisticCalibrator
+from gate.calibration.metrics import (
+    aurc,
+    auprc_error,
+    auroc,
+    expected_calibration_error,
+    prediction_rejection_ratio,
+)
+from gate.signals import SIGNALS
+from gate.tuning.fit import Labelled, fit
+from gate.types import Reading, SignalVector, Stage
+from tests.benchmarks.decision_cost import decision_cost
+from tests.benchmarks.learned_from_text import LEARNED, learn
+from tests.benchmarks.peers_on_recorded import Peers
+from tests.benchmarks.recorded import Answered, Group, Set, groups_of
+
+ROOT = Path(__file__).parents[2]
+FOLDS = 5
+RESAMPLES = 1000
+PRESENT = 0.2
+"""A signal that fewer of a set's answers have is left out of its combination."""
+STAGE = Stage("recorded")
+BOUNDS = {signal.name: signal.bounds for signal in SIGNALS}
+COMBINED, LENGTH = "gate: all signals", "answer length"
+Array = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+
+# --- metrics -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Scored:
+    """How well one number ranks (and, where it is a probability, calibrates) the answers that have it."""
+
+    n: int
+    auroc: float | None
+    auprc_error: float | None
+    aurc: float | None
+    prr: float | None
+    ece: float | None
+
+
+def scored(values: Array, right: Bools, *, probability: bool) -> Scored:
+    there = ~np.isnan(values)
+    value, label = values[there], right[there]
+    if not len(value):
+        return Scored(0, None, None, None, None, None)
+    return Scored(
+        n=len(value),
+        auroc=auroc(value, label),
+        auprc_error=auprc_error(value, label),
+        aurc=aurc(value, label),
+        prr=prediction_rejection_ratio(value, label),
+        ece=expected_calibration_error(value, label) if probability else None,
+    )
+
+
+@dataclass(frozen=True)
+class Difference:
+    """AUROC of the combination less that of another, over the answers that have both."""
+
+    other: str
+    gain: float
+    low: float
+    high: float
+
+
+def difference(name: str, ours: Array, theirs: Array, right: Bools, questions: Sequence[str]) -> Difference | None:
+    """With a 95 % interval from resampling questions, all their answers with them."""
+    there = ~np.isnan(theirs) & ~np.isnan(ours)
+    ours, theirs, right = ours[there], theirs[there], right[there]
+    _, owner = np.unique(np.array(questions, dtype=object)[there].astype(str), return_inverse=True)
+    one, other = auroc(ours, right), auroc(theirs, right)
+    if one is None or other is None:
+        return None
+    rows_of = np.split(np.argsort(owner, kind="stable"), np.cumsum(np.bincount(owner))[:-1])
+    rng = np.random.default_rng(0)
+    gains = []
+    for _ in range(RESAMPLES):
+        rows = np.concatenate([rows_of[i] for i in rng.integers(0, len(rows_of), len(rows_of))])
+        a, b = auroc(ours[rows], right[rows]), auroc(theirs[rows], right[rows])
+        if a is not None and b is not None:
+            gains.append(a - b)
+    low, high = np.quantile(gains, [0.025, 0.975])
+    return Difference(name, one - other, float(low), float(high))
+
+
+# --- the combination ---------------------------------------------------------------------------------------------
+
+
+def matrix(answers: Sequence[Answered], names: Sequence[str]) -> Array:
+    """Values, [answers, signals]; NaN where missing."""
+    readings = [{reading.signal: reading.value for reading in answer.vector.readings} for answer in answers]
+    return np.array([[row.get(name) for name in names] for row in readings], dtype=np.float64)
+
+
+def usable(values: Array) -> Bools:
+    there = ~np.isnan(values)
+    low, high = np.where(there, values, np.inf).min(0), np.where(there, values, -np.inf).max(0)
+    return (there.mean(0) >= PRESENT) & (high - low > 1e-12)
+
+
+def folds(answers: Sequence[Answered]) -> npt.NDArray[np.intp]:
+    """A fold for each answer; all answers to one question share theirs."""
+    questions = sorted({answer.question_id for answer in answers})
+    order = np.random.default_rng(0).permutation(len(questions))
+    fold = {question: int(place) % FOLDS for question, place in zip(questions, order, strict=True)}
+    return np.array([fold[answer.question_id] for answer in answers])
+
+
+@dataclass(frozen=True)
+class Combined:
+    p: Array
+    """For each answer, by a calibrator that saw none of its question."""
+    learned: Array
+    """What was learned from text, likewise: [answers, LEARNED]."""
+    weights: Mapping[str, float]
+    """Mean over the folds of what one standard deviation of a signal adds to the log-odds."""
+
+
+def combine(answers: Sequence[Answered], names: Sequence[str], right: Bools) -> Combined:
+    values, fold = matrix(answers, names), folds(answers)
+    p, learned = np.full(len(answers), np.nan), np.full((len(answers), len(LEARNED)), np.nan)
+    weights: dict[str, float] = {}
+    for held in range(FOLDS):
+        train, test = np.flatnonzero(fold != held), np.flatnonzero(fold == held)
+        on_train, on_test = learn([answers[i] for i in train], [answers[i] for i in test])
+        learned[test] = on_test
+        seen, unseen = np.hstack([values[train], on_train]), np.hstack([values[test], on_test])
+        kept = usable(seen)
+        kept_names = [name for name, keep in zip([*names, *LEARNED], kept, strict=True) if keep]
+        rows = [Labelled(_vector(kept_names, row), bool(y)) for row, y in zip(seen[:, kept], right[train], strict=True)]
+        fitted = fit(rows, {name: BOUNDS.get(name, (-np.inf, np.inf)) for name in kept_names})
+        calibrator = LogisticCalibrator(signals=tuple(kept_names), stages={STAGE.key: fitted})
+        p[test] = [calibrator.confidence(_vector(kept_names, row), STAGE).p for row in unseen[:, kept]]
+        for name in kept_names:
+            weights[name] = weights.get(name, 0.0) + fitted.signals[name].weight / FOLDS
+    return Combined(p, learned, weights)
+
+
+def _vector(names: Sequence[str], row: Array) -> SignalVector:
+    return SignalVector(
+        tuple(
+            Reading(name, None, "not recorded") if np.isnan(value) else Reading(name, float(value))
+            for name, value in zip(names, row, strict=True)
+        )
+    )
+
+
+# --- one set -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A set, with what gate makes of it."""
+
+    found: Set
+    combined: Combined
+    control: Scored | None
+    """A combination of nothing but the recorded numbers that gate has no signal for."""
+
+
+def measured(group: Group) -> Measured:
+    found = group.read()
+    right = np.array([answer.correct for answer in found.answers])
+    names = [signal.name for signal in SIGNALS if signal.name not in LEARNED]
+    return Measured(found, combine(found.answers, names, right), None)
+
+
+@dataclass(frozen=True)
+class Report:
+    """All that is measured on one set."""
+
+    name: str
+    file: str
+    n: int
+    questions: int
+    accuracy: float
+    oracle_aurc: float
+    evidence: tuple[str, ...]
+    """Kinds of evidence that vary: a set with one of them has nothing to combine."""
+    combined: Scored
+    chance_ece: float
+    """The ECE that these confidences would show on as many answers if each were exactly right."""
+    signals: Mapping[str, Scored]
+    peers: Mapping[str, Scored]
+    length: Scored
+    over_best_signal: Difference | None
+    over_best_peer: Difference | None
+    weights: Mapping[str, float]
+
+
+def report(made: Measured, peers: Peers | None) -> Report:
+    answers, p = made.found.answers, made.combined.p
+    right = np.array([answer.correct for answer in answers])
+    names = [signal.name for signal in SIGNALS if signal.name not in LEARNED]
+    ours = dict(zip([*names, *LEARNED], [*matrix(answers, names).T, *made.combined.learned.T], strict=True))
+    ours = {name: column for name, column in ours.items() if usable(column[:, None])[0]}
+    theirs = peers.columns(answers) if peers else {}
+    theirs = {name: column for name, column in theirs.items() if usable(column[:, None])[0]}
+    questions = [answer.question_id for answer in answers]
+    return Report(
+        name=made.found.name,
+        file=made.found.file,
+        n=len(answers),
+        questions=len(set(questions)),
+        accuracy=float(right.mean()),
+        oracle_aurc=float(aurc(right.astype(np.float64), right) or 0.0),
+        evidence=_kinds(ours),
+        combined=scored(p, right, probability=True),
+        chance_ece=_chance_ece(p),
+        signals={name: scored(c, right, probability=BOUNDS[name] == (0.0, 1.0)) for name, c in ours.items()},
+        peers={name: scored(c, right, probability=False) for name, c in theirs.items()},
+        length=scored(-np.array([float(len(a.answer)) for a in answers]), right, probability=False),
+        over_best_signal=_over_best(ours, p, right, questions),
+        over_best_peer=_over_best(theirs, p, right, questions),
+        weights=made.combined.weights,
+    )
+
+
+def _over_best(columns: Mapping[str, Array], p: Array, right: Bools, questions: Sequence[str]) -> Difference | None:
+    """Over the one that turns out best on this very set, with the middle value where it has none."""
+    full = {name: np.where(np.isnan(column), np.nanmedian(column), column) for name, column in columns.items()}
+    ranked = {name: auroc(column, right) or 0.0 for name, column in full.items()}
+    best = max(ranked, key=ranked.__getitem__, default=None)
+    return None if best is None else difference(best, p, full[best], right, questions)
+
+
+def _kinds(names: Iterable[str]) -> tuple[str, ...]:
+    kind = {signal.name: signal.needs[-1].__name__ for signal in SIGNALS}
+    return tuple(sorted({kind[name] for name in names}))
+
+
+def _chance_ece(p: Array, draws: int = 100) -> float:
+    rng = np.random.default_rng(0)
+    return float(np.mean([expected_calibration_error(p, rng.random(len(p)) < p) for _ in range(draws)]))
+
+
+# --- printing ----------------------------------------------------------------------------------------------------
+
+HEAD = (
+    "set", "answers", "right", "AUROC: all signals", "best signal", "best peer", "gain over the best peer (95 %)",
+    "AUPRC of errors", "AURC (oracle)", "PRR", "ECE (by chance)",
+)  # fmt: skip
+
+
+def row(r: Report) -> tuple[str, ...]:
+    c, peer = r.combined, r.over_best_peer
+    return (
+        r.name,
+        str(r.n),
+        f"{r.accuracy:.0%}",
+        f"{c.auroc:.3f}" if c.auroc is not None else "-",
+        _one(r.over_best_signal, c),
+        _one(peer, c),
+        "-" if peer is None else f"{peer.gain:+.3f} ({peer.low:+.3f} to {peer.high:+.3f})",
+        f"{c.auprc_error:.3f}",
+        f"{c.aurc:.3f} ({r.oracle_aurc:.3f})",
+        f"{c.prr:.3f}",
+        f"{c.ece:.3f} ({r.chance_ece:.3f})",
+    )
+
+
+def _one(d: Difference | None, combined: Scored) -> str:
+    return "-" if d is None or combined.auroc is None else f"{combined.auroc - d.gain:.3f} `{d.other}`"
+
+
+def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"
+
+
+def summary(reports: Sequence[Report]) -> dict[str, float | int]:
+    """The aims, over the sets that have something to combine."""
+    several = [r for r in reports if len(r.evidence) > 1 and r.over_best_peer is not None and r.over_best_signal]
+    gains = [r.over_best_peer.gain for r in several if r.over_best_peer]
+    return {
+        "sets": len(reports),
+        "sets with several kinds of evidence and a peer": len(several),
+        "mean gain in AUROC over the best peer": float(np.mean(gains)) if gains else float("nan"),
+        "mean gain in AUROC over the best single signal": float(
+            np.mean([r.over_best_signal.gain for r in several if r.over_best_signal])
+        ),
+        "sets worse than the best peer by more than the interval": sum(
+            1 for r in reports if r.over_best_peer and r.over_best_peer.high < 0
+        ),
+        "sets worse than the best single signal by more than the interval": sum(
+            1 for r in reports if r.over_best_signal and r.over_best_signal.high < 0
+        ),
+        "mean ECE": float(np.mean([r.combined.ece for r in reports if r.combined.ece is not None])),
+        "mean ECE by chance": float(np.mean([r.chance_ece for r in reports])),
+        "sets with ECE above 0.04": sum(1 for r in reports if (r.combined.ece or 0.0) > 0.04),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path, help="a folder of recorded answers")
+    parser.add_argument("--no-peers", action="store_true", help="leave the other libraries out")
+    parser.add_argument("--files", nargs="*", default=(), help="only these files of the folder, without their endings")
+    options = parser.parse_args()
+    if not options.data.is_dir():
+        parser.error(f"{options.data} is no folder: give one with recorded answers, DATA=…")
+    began = time.monotonic()
+    found = list(groups_of(options.data, options.files))
+    skipped = [one for one in found if isinstance(one, str)]
+    groups = [one for one in found if isinstance(one, Group)]
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        made = []
+        for one in pool.map(measured, groups):
+            made.append(one)
+            print(f"{time.monotonic() - began:5.0f} s  {one.found.name}", flush=True)
+    peers = None if options.no_peers else Peers.of(a for one in made for a in one.found.answers)
+    with ProcessPoolExecutor(os.cpu_count()) as pool:
+        reports = list(pool.map(report, made, [peers] * len(made)))
+    cost = decision_cost(peers)
+    result = {
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
+        "minutes": (time.monotonic() - began) / 60,
+        "summary": summary(reports),
+        "cost": cost,
+        "sets": [asdict(r) for r in reports],
+        "skipped": skipped,
+    }
+    table = markdown(HEAD, map(row, reports))
+    costs = "".join(f"- {name}: {value}\n" for name, value in cost.items())
+    aims = "".join(f"- {k}: {v:.4f}\n" if isinstance(v, float) else f"- {k}: {v}\n" for k, v in result["summary"].items())
+    page = f"{result['machine']}, {result['date']}\n\n{table}\n{aims}\n{costs}\n" + "".join(f"- skipped {s}\n" for s in skipped)
+    target = ROOT / "build" / "bench-quality.json"
+    target.parent.mkdir(exist_ok=True)
+    target.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    target.with_suffix(".md").write_text(page, encoding="utf-8")
+    print(page)
+
+
+if __name__ == "__main__":
+    main()
