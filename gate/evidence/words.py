@@ -34,3 +34,8 @@ def names(text: str) -> list[str]:
 def sentences(text: str) -> list[str]:
     """The sentences of a text, in order, without the space around them."""
     return [part for piece in _SENTENCE.findall(text) if (part := piece.strip())]
+
+
+def placed_words(text: str) -> list[tuple[int, int, str]]:
+    """The same words with where each begins and ends."""
+    return [(found.start(), found.end(), found[0]) for found in _WORD.finditer(text)]

@@ -2,12 +2,14 @@
 
 from gate.ports import Signal
 from gate.signals.agreement import VoteShare
+from gate.signals.local_normalisation import TextProbabilityShare
 from gate.signals.retrieval import AnswerInPassages, PassageScore, QuestionInPassages
 from gate.signals.semantic_entropy import SemanticConcentration, WeightedSemanticConcentration
 from gate.signals.token import TOKEN_SIGNALS
 
 SIGNALS: tuple[Signal, ...] = (
     *TOKEN_SIGNALS,
+    TextProbabilityShare(),
     VoteShare(),
     SemanticConcentration(),
     WeightedSemanticConcentration(),

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gate.evidence.words import NEGATIONS, STOP_WORDS, names, sentences, words
+from gate.evidence.words import NEGATIONS, STOP_WORDS, names, placed_words, sentences, words
 
 
 @pytest.mark.parametrize(
@@ -57,6 +57,13 @@ def test_no_word_and_no_sentence_is_blank_and_all_stand_in_the_text(text: str) -
     for part in (*words(text), *sentences(text)):
         assert part.strip()
         assert part in text
+
+
+@given(st.text(max_size=60))
+def test_placed_words_are_the_words_where_they_stand(text: str) -> None:
+    placed = placed_words(text)
+    assert [word for _, _, word in placed] == words(text)
+    assert all(text[begin:end] == word for begin, end, word in placed)
 
 
 def test_no_negation_is_a_stop_word() -> None:
