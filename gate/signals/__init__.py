@@ -3,6 +3,9 @@
 from gate.ports import Signal
 from gate.signals.agreement import VoteShare
 from gate.signals.local_normalisation import TextProbabilityShare
+from gate.signals.hedging import HEDGING_SIGNALS
+from gate.signals.perturbation import PERTURBATION_SIGNALS
+from gate.signals.question import QUESTION_SIGNALS
 from gate.signals.retrieval import AnswerInPassages, PassageScore, QuestionInPassages
 from gate.signals.semantic_entropy import SemanticConcentration, WeightedSemanticConcentration
 from gate.signals.token import TOKEN_SIGNALS
@@ -16,4 +19,7 @@ SIGNALS: tuple[Signal, ...] = (
     PassageScore(),
     QuestionInPassages(),
     AnswerInPassages(),
+    *QUESTION_SIGNALS,
+    *HEDGING_SIGNALS,
+    *PERTURBATION_SIGNALS,
 )
