@@ -82,7 +82,7 @@ def specific(question: Question) -> float:
     shown = _shown(question.text)
     text = spelled(shown)
     alone = sum(message.role in ("user", "assistant") for message in question.messages) < 2
-    cues = (VAGUE.within(text), OPEN_ENDED.within(text), alone and _dangling(text), alone and _names_nothing(shown))
+    cues = (VAGUE.within(text), OPEN_ENDED.within(text), alone and _dangling(shown), alone and _names_nothing(shown))
     return 0.5 ** sum(cues)
 
 
@@ -90,8 +90,14 @@ def _shown(text: str) -> str:
     return text if len(text) <= 2 * _SHOWN else f"{text[:_SHOWN]} {text[-_SHOWN:]}"
 
 
-def _dangling(text: str) -> bool:
-    """Whether a pronoun stands where at most one word before it could be what it stands for."""
+def _dangling(shown: str) -> bool:
+    """Whether a pronoun stands where at most one word before it could be what it stands for.
+
+    Not where a list or another line is there to be pointed at ("which of these: ...").
+    """
+    if ":" in shown or "\n" in shown.strip():
+        return False
+    text = spelled(shown)
     for dummy in DUMMY:
         text = text.replace(dummy, " ")
     before = 0

@@ -43,7 +43,8 @@ TODAY = Phrases(
     ),
     unless=(
         "direct current", "alternating current", "electric current", "electrical current", "ocean current",
-        "current flows", "market price of", "weather window", "current through", "what is now", "now known as", "now called", "now part of", "at the time",
+        "current flows", "current through", "market price of", "weather window", "what is now", "now known as",
+        "now called", "now part of", "at the time",
     ),
 )  # fmt: skip
 """What can only be answered with facts of these days."""

@@ -10,12 +10,13 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from gate.drivers import Recording, ThreadedDriver
+from gate.effects import Generate
 from gate.evidence import SOURCES
 from gate.evidence.asking import quoting
 from gate.ports import Evidence, EvidenceSource, Fact, Profile, Round, Uses
 from gate.prompts import load
 from gate.types import Cost, Passage, Question
-from tests.scripted import Scripted, always, world_of
+from tests.scripted import Scripted, world_of
 
 PROFILES = {
     "able": Profile(),
@@ -30,6 +31,12 @@ each = pytest.mark.parametrize("kind", SOURCES, ids=lambda kind: str(kind.name))
 every_profile = pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES.keys())
 
 
+def obliging(effect: Generate, place: int) -> str:
+    """The answer, or as many different lines as were asked for."""
+    wanted = re.search(r"exactly (\d+) lines", effect.messages[-1].content)
+    return "\n".join(f"{number}. Nigeria {number}?" for number in range(int(wanted[1]))) if wanted else "Nigeria"
+
+
 def opening(profile: Profile) -> Round:
     found = (Passage("lagos", "Lagos is a city in Nigeria.", 2.0),)
     prompt = load("with_passages")
@@ -38,7 +45,7 @@ def opening(profile: Profile) -> Round:
 
 def gathered(kind: type[BaseModel], profile: Profile) -> tuple[Fact, int]:
     """What the source gathers, after those listed before it, and the calls it makes to an upstream that obeys."""
-    upstream = Scripted("small", always("Nigeria"), profile=profile)
+    upstream = Scripted("small", obliging, profile=profile)
     driver, evidence = ThreadedDriver(world_of({"small": upstream})), Evidence()
     try:
         for listed in SOURCES:

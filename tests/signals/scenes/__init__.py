@@ -4,6 +4,6 @@ Each module has ``sure()`` and ``unsure()``, the facts of an answer that is like
 ``facts()``, a strategy for any facts that may occur together. A fact class belongs to one module.
 """
 
-from tests.signals.scenes import core
+from tests.signals.scenes import core, perturb
 
-FAMILIES = (core,)
+FAMILIES = (core, perturb)

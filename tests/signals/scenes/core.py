@@ -45,10 +45,12 @@ def answer(text: str, logprob: float, rival: float) -> Generation:
     return Generation(text, tokens=(TokenLogprob(text, logprob, ((text, logprob), ("other", rival))),))
 
 
-def scene(logprob: float, rival: float, labels: tuple[int, ...], passage: Passage, question: str) -> tuple[Fact, ...]:
-    samples = tuple(answer("Nigeria" if label == 0 else f"answer {label}", -1.0, -2.0) for label in labels)
+def scene(
+    logprob: float, rival: float, labels: tuple[int, ...], passage: Passage, question: str, hedge: str = ""
+) -> tuple[Fact, ...]:
+    samples = tuple(answer(hedge + ("Nigeria" if label == 0 else f"answer {label}"), -1.0, -2.0) for label in labels)
     return (
-        Draft(Cost(), answer("Nigeria", logprob, rival), "small"),
+        Draft(Cost(), answer(f"{hedge}Nigeria", logprob, rival), "small"),
         Samples(Cost(), samples),
         Meanings(Cost(), 0, labels),
         Passages(Cost(), (passage,)),
@@ -63,4 +65,4 @@ def sure() -> tuple[Fact, ...]:
 
 def unsure() -> tuple[Fact, ...]:
     passage = Passage("paris", "Paris is a city in France.", 0.5)
-    return scene(-0.9, -1.0, (1, 0, 2, 3, 4), passage, "Where is the best one of all those places today?")
+    return scene(-0.9, -1.0, (1, 0, 2, 3, 4), passage, "Where is the best one of all those places today?", "perhaps ")
