@@ -27,8 +27,15 @@ def log_volume(vectors: Sequence[Sequence[float]] | npt.NDArray[np.float64], *, 
     return float(logarithm) if sign > 0 else -math.inf
 
 
-def compactness(vectors: Sequence[Sequence[float]], *, eps: float, centred: bool) -> float:
-    """`log_volume` per vector, turned and scaled: 1 for no volume at all, 0 for vectors at right angles."""
+def compactness(vectors: Sequence[Sequence[float]], *, eps: float, centred: bool) -> float | None:
+    """`log_volume` per vector, turned and scaled: 1 for no volume at all, 0 for vectors at right angles.
+
+    Vectors of zeros are left out: they stand for nothing. None for fewer than two others, or for values that are not
+    finite.
+    """
+    rows = np.asarray([vector for vector in vectors if any(vector)], dtype=np.float64)
+    if len(rows) < 2 or not np.isfinite(rows).all():
+        return None
     low, high = math.log(eps), math.log1p(eps)
-    each = log_volume(vectors, eps=eps, centred=centred) / max(1, len(vectors))
+    each = log_volume(rows, eps=eps, centred=centred) / len(rows)
     return min(1.0, max(0.0, (high - each) / (high - low)))

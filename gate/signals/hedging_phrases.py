@@ -82,8 +82,8 @@ BUT = Phrases(("but", "pero", "mais", "aber", "ma", "mas", "maar", "но", "但"
 """After which an answer comes that was not known."""
 
 NO_ANSWERS = frozenset(
-    ("unknown", "na", "n a", "unsure", "not sure", "no answer", "unanswerable", "not known", "not available",
-     "not applicable", "idk", "dont know", "desconocido", "inconnu", "unbekannt", "sconosciuto", "desconhecido",
-     "неизвестно", "未知", "不明")
+    ("unknown", "n a", "unsure", "not sure", "no answer", "unanswerable", "not known", "not available",
+     "not applicable", "idk", "dont know", "don t know", "desconocido", "inconnu", "unbekannt", "sconosciuto",
+     "desconhecido", "неизвестно", "未知", "不明")
 )  # fmt: skip
-"""Whole answers, normalised, that give none."""
+"""Whole answers that give none ("N/A", but not "Na")."""

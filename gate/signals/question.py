@@ -131,9 +131,8 @@ class QuestionClear:
         rephrasings = evidence.find(Rephrasings)
         if rephrasings is None:
             return Missing(evidence.missing.get(Rephrasings, "the question was not rephrased"))
-        if len(rephrasings.vectors) < 2:
-            return Missing("one reading has no volume")
-        return compactness(rephrasings.vectors, eps=self.eps, centred=False)
+        value = compactness(rephrasings.vectors, eps=self.eps, centred=False)
+        return Missing("the readings have no vectors to compare") if value is None else value
 
 
 @dataclass(frozen=True, slots=True)
