@@ -17,7 +17,8 @@ def spelled(text: str) -> str:
 
     Apostrophes and hyphens part words, in texts and phrases alike: "don't" is "don t".
     """
-    return f" {' '.join(_WORD.findall(unicodedata.normalize('NFKC', text).casefold()))} "
+    folded = text if text.isascii() else unicodedata.normalize("NFKC", text)
+    return f" {' '.join(_WORD.findall(folded.casefold()))} "
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 The phrases are those of `gate.signals.hedging_phrases`. Each sentence of an answer is graded: 1 plain, 0.5 with one
 hedge, 0.25 with several or with "I am not sure, but ...", 0 where it says that it does not know. An answer is the mean
 of its sentences; it is 0 when its first sentence admits ignorance, or when any does and it has no more than three. What
-the model refused is 0 too: it states no answer. Only the first 2000 characters are looked at.
+the model refused is 0 too: it states no answer. Only the first 1000 characters are looked at.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from gate.ports import Evidence, Fact, Missing, Signal
 from gate.signals.hedging_phrases import BUT, HEDGES, NO_ANSWERS, UNKNOWING
 from gate.types import Generation
 
-_SEEN = 2000
+_SEEN = 1000
 _SHORT = 3
 """Sentences of an answer that is nothing but its "I do not know"."""
 
