@@ -347,7 +347,7 @@ def main() -> None:
     peers = None if options.no_peers else Peers.of(a for one in made for a in one.found.answers)
     with ProcessPoolExecutor(os.cpu_count()) as pool:
         reports = list(pool.map(report, made, [peers] * len(made)))
-    cost = decision_cost(peers)
+    cost = decision_cost(peers=not options.no_peers)
     result = {
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}",
