@@ -3,11 +3,16 @@
 from gate.evidence.answerability import Answerability, AnswerabilitySource
 from gate.evidence.draft import Draft, DraftSource
 from gate.evidence.meanings import Meanings, MeaningsSource
+from gate.evidence.p_true import PTrue, PTrueSource
 from gate.evidence.passages import Passages, PassagesSource
 from gate.evidence.perturbations import Perturbations, PerturbationsSource
 from gate.evidence.question import Asked, QuestionSource
 from gate.evidence.rephrasings import Rephrasings, RephrasingsSource
 from gate.evidence.samples import Samples, SamplesSource
+from gate.evidence.stated_linguistic import StatedLinguistic, StatedLinguisticSource
+from gate.evidence.stated_one_stage import StatedOneStage, StatedOneStageSource
+from gate.evidence.stated_top_k import StatedTopK, StatedTopKSource
+from gate.evidence.stated_two_stage import StatedTwoStage, StatedTwoStageSource
 
 SOURCES = (
     DraftSource,
@@ -18,6 +23,11 @@ SOURCES = (
     AnswerabilitySource,
     RephrasingsSource,
     PerturbationsSource,
+    StatedTwoStageSource,
+    StatedOneStageSource,
+    StatedTopKSource,
+    StatedLinguisticSource,
+    PTrueSource,
 )
 
 __all__ = [
@@ -29,6 +39,8 @@ __all__ = [
     "DraftSource",
     "Meanings",
     "MeaningsSource",
+    "PTrue",
+    "PTrueSource",
     "Passages",
     "PassagesSource",
     "Perturbations",
@@ -38,4 +50,12 @@ __all__ = [
     "RephrasingsSource",
     "Samples",
     "SamplesSource",
+    "StatedLinguistic",
+    "StatedLinguisticSource",
+    "StatedOneStage",
+    "StatedOneStageSource",
+    "StatedTopK",
+    "StatedTopKSource",
+    "StatedTwoStage",
+    "StatedTwoStageSource",
 ]

@@ -6,9 +6,11 @@ from gate.signals.local_normalisation import TextProbabilityShare
 from gate.signals.hedging import HEDGING_SIGNALS
 from gate.signals.perturbation import PERTURBATION_SIGNALS
 from gate.signals.question import QUESTION_SIGNALS
+from gate.signals.p_true import P_TRUE_SIGNALS
 from gate.signals.retrieval import AnswerInPassages, PassageScore, QuestionInPassages
 from gate.signals.semantic_entropy import SemanticConcentration, WeightedSemanticConcentration
 from gate.signals.token import TOKEN_SIGNALS
+from gate.signals.verbalized import VERBALIZED_SIGNALS
 
 SIGNALS: tuple[Signal, ...] = (
     *TOKEN_SIGNALS,
@@ -22,4 +24,6 @@ SIGNALS: tuple[Signal, ...] = (
     *QUESTION_SIGNALS,
     *HEDGING_SIGNALS,
     *PERTURBATION_SIGNALS,
+    *VERBALIZED_SIGNALS,
+    *P_TRUE_SIGNALS,
 )

@@ -1,0 +1,153 @@
+"""Asking about an answer: how gate's own prompts put a draft before a judge, and how several replies are drawn.
+
+A judge is any upstream: the round's own unless an option names another. Of another one the profile is not known here:
+it is asked for one reply a call, and for log-probabilities as if it gave them.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from gate.effects import Flow, Generate, Reply, generate, together
+from gate.errors import EvidenceUnavailable, UpstreamError
+from gate.evidence.asking import refused, saying
+from gate.evidence.draft import draft_of
+from gate.ports import Evidence, Missing, Round
+from gate.prompts import load
+from gate.types import Cost, Generation, Generations, Message, Passage
+
+DECLINED = Missing("the judge declined to say")
+_RULE = re.compile(r"[-=]{5,}")
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """The replies that came, what all calls cost, and why some did not come."""
+
+    generations: tuple[Generation, ...]
+    cost: Cost
+    reason: str
+
+
+def answered(evidence: Evidence) -> Generation:
+    """The draft, when there is an answer in it to ask about. Raises `EvidenceUnavailable` otherwise."""
+    generation = draft_of(evidence).generation
+    if refused(generation):
+        raise EvidenceUnavailable("the draft declines to answer")
+    return generation
+
+
+def shown(generation: Generation) -> str:
+    """An answer as a judge reads it: its text, and its tool calls as JSON."""
+    calls = [json.dumps({"tool": c.name, "arguments": _arguments(c.arguments)}) for c in generation.tool_calls]
+    return "\n".join(part for part in (generation.text.strip(), *calls) if part)
+
+
+def _arguments(text: str) -> object:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):  # whatever a model wrote there is shown as it stands
+        return text
+
+
+def fenced(text: str) -> str:
+    """Text that is to stand between the dashed lines of a prompt: it can draw no such line itself."""
+    return _RULE.sub("- - -", text).strip() or "(none)"
+
+
+def conversation(messages: tuple[Message, ...]) -> str:
+    """What was asked, as text: the one message, or all of them with who said what."""
+    if len(messages) == 1:
+        return messages[0].content
+    return "\n".join(f"{message.role}: {message.content}" for message in messages)
+
+
+def listed(passages: Iterable[Passage]) -> str:
+    return "\n".join(passage.text for passage in passages)
+
+
+def put(
+    round_: Round,
+    messages: tuple[Message, ...],
+    *,
+    upstream: str | None,
+    max_tokens: int,
+    n: int = 1,
+    of: int = 1,
+    temperature: float = 0.0,
+    seed: int | None = None,
+    alternatives: int | None = None,
+) -> Generate:
+    """A request of gate's own: none of the caller's fields go with it.
+
+    ``alternatives`` is how many per token it would like, ``of`` the number of replies that share the tokens left.
+    """
+    profile = round_.profile
+    own = upstream in (None, round_.upstream)
+    if own and alternatives is not None:
+        alternatives = min(alternatives, profile.top_logprobs) if profile.logprobs else None
+    return Generate(
+        upstream=upstream or round_.upstream,
+        messages=messages,
+        n=n,
+        temperature=temperature,
+        max_tokens=max_tokens,
+        cap=None if round_.tokens_left is None else max(1, round_.tokens_left // max(n, of)),
+        seed=seed if profile.seed or not own else None,
+        logprobs=alternatives,
+    )
+
+
+def follow_up(
+    round_: Round, evidence: Evidence, prompt: str, *, upstream: str | None, max_tokens: int
+) -> Flow[Reply[Generation]]:
+    """One more turn of the conversation, after the draft: the prompt asks about it."""
+    draft = answered(evidence)
+    turns = (*round_.messages, Message("assistant", shown(draft)), Message("user", load(prompt).render()))
+    reply = yield from generate(put(round_, turns, upstream=upstream, max_tokens=max_tokens))
+    return Reply(reply.value.choices[0], reply.cost)
+
+
+def asked_as(messages: tuple[Message, ...], prompt: str, **values: str) -> tuple[Message, ...]:
+    """The conversation with its last user message put into a prompt of ``question`` (and more); images stay."""
+    last = max((place for place, message in enumerate(messages) if message.role == "user"), default=None)
+    if last is None:
+        raise EvidenceUnavailable("the conversation holds no message of a user")
+    text = load(prompt).render(question=messages[last].content, **values)
+    return (*messages[:last], saying(messages[last], text), *messages[last + 1 :])
+
+
+def several(ask: Callable[[int, int], Generate], n: int, *, at_once: int, room: int | None) -> Flow[Drawn]:
+    """Draw ``n`` replies in as few calls as ``at_once`` allows, side by side; ``room`` is the most calls to make.
+
+    ``ask`` takes how many replies a call is for and the place of the call. An upstream that answers fewer than it was
+    asked for is asked again for the rest, one by one. Calls that fail leave their replies out.
+    """
+    size = max(1, at_once)
+    sizes = [min(size, n - start) for start in range(0, n, size)]
+    replies = yield from together(_tried(ask(count, place)) for place, count in enumerate(sizes))
+    drawn, cost = _choices(replies), _cost(replies)
+    short = min(n - len(drawn), n if room is None else room - cost.calls)
+    if drawn and short > 0:
+        rest = yield from together(_tried(ask(1, len(sizes) + place)) for place in range(short))
+        drawn, cost = drawn + _choices(rest), cost + _cost(rest)
+    errors = [str(reply) for reply in replies if isinstance(reply, UpstreamError)]
+    return Drawn(drawn[:n], cost, errors[0] if errors else "the upstream gave no reply")
+
+
+def _tried(asked: Generate) -> Flow[Reply[Generations] | UpstreamError]:
+    try:
+        return (yield from generate(asked))
+    except UpstreamError as error:  # some replies are better than none
+        return error
+
+
+def _choices(replies: tuple[Reply[Generations] | UpstreamError, ...]) -> tuple[Generation, ...]:
+    return tuple(choice for reply in replies if isinstance(reply, Reply) for choice in reply.value.choices)
+
+
+def _cost(replies: tuple[Reply[Generations] | UpstreamError, ...]) -> Cost:
+    return Cost.together(reply.cost or Cost() for reply in replies)
