@@ -23,7 +23,8 @@ NEGATIVE = Missing("the stated confidence is negative")
 SEVERAL = Missing("the reply states several confidences")
 
 LEVELS = {
-    0.0: "impossible|(?:very|extremely) (?:low|unlikely)|no (?:confidence|idea|clue|chance)|none|not at all",
+    0.0: "impossible|(?:very|extremely) (?:low|unlikely)|no (?:confidence|chance)"
+    "|not at all (?:confident|sure|certain|likely)",
     0.3: "unlikely|low|improbable|not likely|not (?:very|too|so|that) (?:confident|sure|certain|likely|high)",
     0.45: "doubtful|(?:fairly|somewhat|rather|medium) low|low to (?:medium|moderate)|unsure|uncertain"
     "|not (?:sure|certain|confident|high|probable)",
@@ -69,7 +70,7 @@ _BETWEEN = (
 """What may stand between a cue and its number."""
 _AFTER_CUE = re.compile(rf"{_CUE}{_BETWEEN}\Z")
 _AFTER_OPINION = re.compile(rf"{_OPINION}{_BETWEEN}\Z")
-_BEFORE_CUE = re.compile(rf"\s?(?:-|of )?\s?(?:\w+ )?{_CUE}")
+_BEFORE_CUE = re.compile(rf" ?(?:-|of )? ?(?:\w+ )?{_CUE}")
 _WRONG = r"(?:wrong|incorrect|false|mistaken|untrue|in error)"
 _AFTER_DOUBT = re.compile(
     rf"(?:(?:uncertain(?:ty)?|unsure|doubt|error|risk)|(?:probability|chance|likelihood)[^.;!?\n]{{0,40}}{_WRONG}){_BETWEEN}\Z"
@@ -104,7 +105,7 @@ _SPELT = "|".join(sorted([*_SMALL, *_TENS], key=len, reverse=True))
 _BELOW_HUNDRED = rf"(?:(?:{'|'.join(_TENS)})[- ](?:{'|'.join(list(_SMALL)[1:10])})|{_SPELT})"
 _WORDS = re.compile(rf"\b(?:(?:(?:a|{_SPELT}) )?hundred(?:(?: and)? {_BELOW_HUNDRED})?|{_BELOW_HUNDRED})\b")
 _COUNTS = re.compile(rf"\s?(?:{_PERCENT}|out of\b|in ten\b|-? ?to ?-?{_BELOW_HUNDRED} ?{_PERCENT})")
-_COUNTED = re.compile(r"\b(?:out of|\d in|\d to) \Z")
+_COUNTED = re.compile(rf"\b(?:out of|(?:\d|{_SPELT}) (?:in|to)) \Z")
 
 _READ_AS = str.maketrans({
     **dict.fromkeys('*`"“”„«»<>{}\\$|_', " "),
@@ -180,7 +181,7 @@ def _plain(text: str) -> str:
 def _in_digits(found: re.Match[str]) -> str:
     """A number word in digits, where it can only be an amount: "one" is a number less often than not."""
     head, tail = found.string[max(0, found.start() - 80) : found.start()], found.string[found.end() :]
-    counts = _COUNTS.match(tail) or _COUNTED.search(head) or re.search(r"out of \Z", head) or _AFTER_CUE.search(head)
+    counts = _COUNTS.match(tail) or _COUNTED.search(head) or _AFTER_CUE.search(head)
     if counts or (_OPENING.match(tail) and _OPENING.match(head)):
         return str(_value_of(found[0]))
     return found[0]

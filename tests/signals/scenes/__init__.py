@@ -7,3 +7,6 @@ Each module has ``sure()`` and ``unsure()``, the facts of an answer that is like
 from tests.signals.scenes import core, perturb
 
 FAMILIES = (core, perturb)
+from tests.signals.scenes import core, verbalized
+
+FAMILIES = (core, verbalized)
