@@ -38,7 +38,7 @@ LEVELS = {
 }
 """Words for seven levels of confidence; the seven numbers are those of APRICOT (Ulmer et al., 2024)."""
 
-_SPAN = 2000
+_SPAN = 1000
 """Characters read at either end of a long reply."""
 _LETTER = "a-z\u00c0-\u024f"
 _PERCENT = (
@@ -47,12 +47,12 @@ _PERCENT = (
 )
 _NUMBER = r"(?:\d+(?:[.,]\d+)?|\.\d+)(?:e[+-]?\d+)?"
 _BEGIN = rf"(?<![{_LETTER}\d])(?<!\d[.,:/-])"
-_END = rf"(?![{_LETTER}\d]|[.,:/-]\d)"
+_END = rf"(?![{_LETTER}\d°]|[.,:/-]\d)"
 _AMOUNT = re.compile(
     rf"(?P<minus>(?<![^\s:=(\[,])-)?{_BEGIN}(?P<before>%|百分之\s?)?(?:"
     rf"(?P<low>{_NUMBER})\s?(?P<low_percent>{_PERCENT})?\s?(?:-|–|~|to\b)\s?(?P<high>{_NUMBER})"
     rf"(?:\s?(?P<high_percent>{_PERCENT})|{_END})"
-    rf"|(?P<part>{_NUMBER})\s?(?:/\s?(?P<over>\d+)|out of (?P<of>\d+)|in (?P<tens>10+))(?:\s?{_PERCENT}|{_END})"
+    rf"|(?P<part>{_NUMBER})\s?(?:/\s?(?P<over>\d+)|out of (?P<of>\d+)|in (?P<tens>[2-9]|10+))(?:\s?{_PERCENT}|{_END})"
     rf"|(?P<one>{_NUMBER})(?:\s?(?P<percent>{_PERCENT})|{_END}))"
 )
 _CUE = (
@@ -71,14 +71,16 @@ _BETWEEN = (
 _AFTER_CUE = re.compile(rf"{_CUE}{_BETWEEN}\Z")
 _AFTER_OPINION = re.compile(rf"{_OPINION}{_BETWEEN}\Z")
 _BEFORE_CUE = re.compile(rf" ?(?:-|of )? ?(?:\w+ )?{_CUE}")
-_WRONG = r"(?:wrong|incorrect|false|mistaken|untrue|in error)"
+_WRONG = r"\b(?:wrong|incorrect|false|mistaken|untrue|in error|(?:not|n't) (?:right|correct|true))\b"
 _AFTER_DOUBT = re.compile(
     rf"(?:(?:uncertain(?:ty)?|unsure|doubt|error|risk)|(?:probability|chance|likelihood)[^.;!?\n]{{0,40}}{_WRONG}){_BETWEEN}\Z"
 )
 _BEFORE_DOUBT = re.compile(
     r"\s?(?:chance|probability|likelihood|risk)? ?(?:(?:that|of|it|is|it's|this|i|am|i'm|being|the|answer|my) )*"
     rf"(?:{_WRONG}|uncertain|unsure|doubt)"
+    rf"| ?{_CUE}[^.,:;!?\n]{{0,60}}?{_WRONG}"
 )
+_BEFORE_WRONG = re.compile(rf"[^.,:;!?\n]{{0,60}}?{_WRONG}")
 _OPENING = re.compile(r"\W*\Z")
 _GOES_ON = re.compile(r"\s*(?:\Z|[\n.,;:)\]}–—-]|(?:on|because|since|as|given|that)\b)")
 _SCALE = re.compile(
@@ -107,6 +109,7 @@ _WORDS = re.compile(rf"\b(?:(?:(?:a|{_SPELT}) )?hundred(?:(?: and)? {_BELOW_HUND
 _COUNTS = re.compile(rf"\s?(?:{_PERCENT}|out of\b|in ten\b|-? ?to ?-?{_BELOW_HUNDRED} ?{_PERCENT})")
 _COUNTED = re.compile(rf"\b(?:out of|(?:\d|{_SPELT}) (?:in|to)) \Z")
 
+_TAG = re.compile(r"</?[a-z]{1,6} ?/?>")
 _READ_AS = str.maketrans({
     **dict.fromkeys('*`"“”„«»<>{}\\$|_', " "),
     "⁄": "/", "∕": "/", "\u2212": "-", "٪": "%", "٫": ".", "’": "'", "〜": "~",
@@ -172,7 +175,8 @@ def _plain(text: str) -> str:
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text)
         text = "".join(str(unicodedata.decimal(c)) if c.isdecimal() else c for c in text)
-    text = re.sub(r"[^\S\n]+", " ", text.casefold().translate(_READ_AS))
+    text = _TAG.sub(" ", text.casefold()).translate(_READ_AS)
+    text = re.sub(r"[^\S\n]+", " ", text)
     text = re.sub(r"\b50 ?/ ?50\b|\bfifty[-/ ]fifty\b", "50%", text)
     text = _WORDS.sub(_in_digits, text)
     return re.sub(rf"\bbetween ({_NUMBER}) ?({_PERCENT})? and (?={_NUMBER})", r"\1\2 to ", text)
@@ -278,7 +282,7 @@ def _level(text: str, *, beside_cue: bool) -> float | Missing | None:
     named = set()
     for found in _LEVEL.finditer(text):
         head, tail = text[max(0, found.start() - 80) : found.start()], text[found.end() : found.end() + 60]
-        if _NOT.search(head) or _AFTER_DOUBT.search(head):
+        if _NOT.search(head) or _AFTER_DOUBT.search(head) or _BEFORE_WRONG.match(tail):
             continue
         if not beside_cue or _AFTER_CUE.search(head) or re.match(rf" {_CUE}", tail):
             named.add(next(value for place, value in enumerate(LEVELS) if found[f"level{place}"]))
