@@ -1,6 +1,7 @@
 """Evidence: facts that cost something, each gathered once and shared. To add one: a file here and a line in SOURCES."""
 
 from gate.evidence.answerability import Answerability, AnswerabilitySource
+from gate.evidence.answer_vectors import AnswerVectors, AnswerVectorsSource
 from gate.evidence.draft import Draft, DraftSource
 from gate.evidence.meanings import Meanings, MeaningsSource
 from gate.evidence.p_true import PTrue, PTrueSource
@@ -13,12 +14,14 @@ from gate.evidence.stated_linguistic import StatedLinguistic, StatedLinguisticSo
 from gate.evidence.stated_one_stage import StatedOneStage, StatedOneStageSource
 from gate.evidence.stated_top_k import StatedTopK, StatedTopKSource
 from gate.evidence.stated_two_stage import StatedTwoStage, StatedTwoStageSource
+from gate.evidence.similarities import Similarities, SimilaritiesSource
 
 SOURCES = (
     DraftSource,
     QuestionSource,
     PassagesSource,
     SamplesSource,
+    AnswerVectorsSource,
     MeaningsSource,
     AnswerabilitySource,
     RephrasingsSource,
@@ -28,12 +31,15 @@ SOURCES = (
     StatedTopKSource,
     StatedLinguisticSource,
     PTrueSource,
+    SimilaritiesSource,
 )
 
 __all__ = [
     "SOURCES",
     "Answerability",
     "AnswerabilitySource",
+    "AnswerVectors",
+    "AnswerVectorsSource",
     "Asked",
     "Draft",
     "DraftSource",
@@ -58,4 +64,6 @@ __all__ = [
     "StatedTopKSource",
     "StatedTwoStage",
     "StatedTwoStageSource",
+    "Similarities",
+    "SimilaritiesSource",
 ]

@@ -2,28 +2,34 @@
 
 from __future__ import annotations
 
-import json
-import re
-import string
-import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal, TypeVar
+from typing import ClassVar, Literal, Self, TypeVar
 
-from pydantic import BaseModel, Field
-from rapidfuzz import fuzz
+from pydantic import BaseModel, Field, model_validator
 
 from gate.effects import Flow
-from gate.errors import EvidenceUnavailable
-from gate.evidence.asking import refused
-from gate.evidence.draft import Draft, draft_of
+from gate.evidence.answer_vectors import cosines, embedded
+from gate.evidence.draft import Draft
+from gate.evidence.equivalence import (
+    PROMPT,
+    Same,
+    Variant,
+    Verdicts,
+    by_entailment,
+    by_likeness,
+    by_model,
+    by_quantity,
+    judged,
+)
 from gate.evidence.samples import Samples
+from gate.evidence.wordings import Wordings, wordings, written
+from gate.evidence.wordings import answer_text as answer_text
+from gate.evidence.wordings import normalize as normalize
 from gate.ports import Evidence, Fact, Profile, Round, Uses
-from gate.types import Cost, Generation
+from gate.types import Cost
 
-_NUMBER_OR_MARK = re.compile(r"(?<!\w)-?\.?\d+(?:[-.,:/]\d+)*|[^\w\s]|_")
 T = TypeVar("T")
-_ARTICLES = re.compile(r"\b(a|an|the)\b")
 
 
 @dataclass(frozen=True)
@@ -32,80 +38,96 @@ class Meanings(Fact):
 
     draft: int
     samples: tuple[int, ...]
+    verdicts: Verdicts | None = None
+    """What a judge of entailment said, where one was asked: ``similarities`` need not ask it again."""
 
 
 class MeaningsSource(BaseModel, extra="forbid", frozen=True):
-    """Groups draft and samples into meanings; needs no call.
+    """Groups draft and samples into meanings; each two different wordings are compared once.
 
     ``normalized``: equal after `normalize`.
-    ``lexical``: the same, or a token-sort similarity of at least ``similarity`` (0..100). Groups are connected
-    components, so the order of the samples changes nothing.
+    ``lexical``: the same, or a token-sort similarity of at least ``similarity`` (0..100).
+    ``numeric``: equal as quantities or dates, up to ``tolerance``, a share of the larger; others as ``normalized``.
+    ``embedding``: vectors of the policy's ``embedder`` with a cosine of at least ``cosine``.
+    ``nli``: by what ``entailment_judge`` says, in the ``variant`` of `by_entailment`.
+    ``model``: as an upstream groups them in one call: the one named by ``upstream``, else the one that answered. It is
+    the only judge that needs a call, and is not asked about a single wording.
+
+    Groups are connected components: the order of the samples changes nothing and no answer is assigned twice. Refusals
+    are one meaning; tool calls are the same only when equal.
     """
 
     name: ClassVar[str] = "meanings"
     provides: ClassVar[type[Fact]] = Meanings
     needs: ClassVar[tuple[type[Fact], ...]] = (Draft, Samples)
-    uses: ClassVar[Uses] = Uses()
-    judge: Literal["normalized", "lexical"] = "normalized"
+    judge: Literal["normalized", "lexical", "numeric", "embedding", "nli", "model"] = "normalized"
     similarity: float = Field(default=85, ge=0, le=100)
+    tolerance: float = Field(default=0.0, ge=0, lt=1)
+    embedder: str = ""
+    cosine: float = Field(default=0.9, ge=-1, le=1)
+    entailment_judge: str = ""
+    variant: Variant = "strict"
+    upstream: str = ""
+
+    @model_validator(mode="after")
+    def _complete(self) -> Self:
+        for judge, option in (("embedding", "embedder"), ("nli", "entailment_judge")):
+            if self.judge == judge and not getattr(self, option):
+                raise ValueError(f"the judge {judge!r} needs the option {option!r}")
+        return self
+
+    @property
+    def uses(self) -> Uses:
+        match self.judge:
+            case "embedding":
+                return Uses(embedders=(self.embedder,))
+            case "nli":
+                return Uses(judges=(self.entailment_judge,))
+            case "model":
+                return Uses(upstreams=(self.upstream,) if self.upstream else (), prompts=(PROMPT,))
+            case _:
+                return Uses()
 
     def calls(self, profile: Profile) -> int:
-        return 0
+        return 1 if self.judge == "model" else 0
 
     def gather(self, round_: Round, evidence: Evidence) -> Flow[Fact]:
-        yield from ()
-        samples = evidence.find(Samples)
-        if samples is None:
-            raise EvidenceUnavailable(evidence.missing.get(Samples, "no samples were drawn"))
-        labels = group([draft_of(evidence).generation, *samples.generations], self._same)
-        return Meanings(Cost(), labels[0], tuple(labels[1:]))
+        given = wordings(evidence, written if self.judge == "numeric" else answer_text)
+        same, cost, verdicts = yield from self._judged(round_, evidence, given)
+        seats = {place: seat for seat, place in enumerate(given.prose)}
 
-    def _same(self, a: Generation, b: Generation) -> bool:
-        one, other = answer_text(a), answer_text(b)
-        if one == other or self.judge == "normalized" or a.tool_calls or b.tool_calls:
-            return one == other
-        return bool(fuzz.token_sort_ratio(one, other) >= self.similarity)
+        def alike(one: int, other: int) -> bool:
+            return one in seats and other in seats and same(seats[one], seats[other])
 
+        groups = group(range(len(given.forms)), alike)
+        labels = _numbered([groups[place] for place in given.places])
+        return Meanings(cost, labels[0], tuple(labels[1:]), verdicts)
 
-def answer_text(generation: Generation) -> str:
-    """The answer in the form it is compared in: normalised text, or the tool calls with their arguments sorted."""
-    if generation.tool_calls:
-        return json.dumps([[call.name, _canonical(call.arguments)] for call in generation.tool_calls], sort_keys=True)
-    return "" if refused(generation) else normalize(generation.text)
-
-
-def _canonical(arguments: str) -> object:
-    try:
-        return json.loads(arguments)
-    except (ValueError, RecursionError):  # whatever a model wrote there is compared as it stands
-        return arguments
-
-
-def normalize(text: str) -> str:
-    """Fold case, width, punctuation of any script, articles and spacing (the SQuAD convention, with two exceptions).
-
-    Marks inside and before a number stay, for 3.5 is not 35 nor -5. What would leave nothing is left in: "A" is an
-    answer too. Normalising twice is normalising once.
-    """
-    folded = _folded(text)
-    for _ in range(8):  # taking a mark out can bring together what composes; once more is all it ever took
-        again, folded = folded, _folded(folded)
-        if again == folded:
-            break
-    return folded
+    def _judged(self, round_: Round, evidence: Evidence, given: Wordings) -> Flow[tuple[Same, Cost, Verdicts | None]]:
+        """A test of two of the wordings that are prose, by their place among those."""
+        forms = [given.forms[place] for place in given.prose]
+        texts = tuple(given.texts[place] or "" for place in given.prose)
+        match self.judge:
+            case "normalized":
+                return _never, Cost(), None
+            case "lexical":
+                return by_likeness(forms, self.similarity), Cost(), None
+            case "numeric":
+                return by_quantity(texts, [normalize(text) for text in texts], self.tolerance), Cost(), None
+            case "embedding":
+                vectors, cost = yield from embedded(self.embedder, given, evidence)
+                near = cosines([vectors[place] for place in given.prose]) >= self.cosine
+                return (lambda one, other: bool(near[one, other])), cost, None
+            case "nli":
+                verdicts, cost = yield from judged(self.entailment_judge, round_.question.text, texts, None)
+                return by_entailment(verdicts, self.variant), cost, verdicts
+            case "model":
+                same, cost = yield from by_model(round_, self.upstream or round_.upstream, texts)
+                return same, cost, None
 
 
-def _folded(text: str) -> str:
-    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()).replace("\u2212", "-")
-    plain = " ".join(_NUMBER_OR_MARK.sub(_without_mark, folded).split())
-    return " ".join(_ARTICLES.sub(" ", plain).split()) or plain or folded.strip()
-
-
-def _without_mark(found: re.Match[str]) -> str:
-    whole = found[0]
-    if len(whole) > 1 or whole.isalnum():
-        return whole
-    return "" if whole in string.punctuation or unicodedata.category(whole).startswith("P") else whole
+def _never(one: int, other: int) -> bool:
+    return False
 
 
 def group(answers: Sequence[T], same: Callable[[T, T], bool]) -> list[int]:
@@ -116,5 +138,9 @@ def group(answers: Sequence[T], same: Callable[[T, T], bool]) -> list[int]:
             if labels[i] != labels[j] and same(answers[i], answers[j]):
                 old, new = max(labels[i], labels[j]), min(labels[i], labels[j])
                 labels = [new if label == old else label for label in labels]
+    return _numbered(labels)
+
+
+def _numbered(labels: Sequence[int]) -> list[int]:
     order = {label: place for place, label in enumerate(dict.fromkeys(labels))}
     return [order[label] for label in labels]

@@ -11,6 +11,13 @@ from gate.signals.retrieval import AnswerInPassages, PassageScore, QuestionInPas
 from gate.signals.semantic_entropy import SemanticConcentration, WeightedSemanticConcentration
 from gate.signals.token import TOKEN_SIGNALS
 from gate.signals.verbalized import VERBALIZED_SIGNALS
+from gate.signals.agreement import AGREEMENT_SIGNALS, VoteShare
+from gate.signals.graph import GRAPH_SIGNALS
+from gate.signals.lexical import DraftLexicalSimilarity, LexicalSimilarity
+from gate.signals.retrieval import AnswerInPassages, PassageScore, QuestionInPassages
+from gate.signals.semantic_entropy import SemanticConcentration, WeightedSemanticConcentration
+from gate.signals.token import TOKEN_SIGNALS
+from gate.signals.volume import SemanticCompactness
 
 SIGNALS: tuple[Signal, ...] = (
     *TOKEN_SIGNALS,
@@ -18,6 +25,12 @@ SIGNALS: tuple[Signal, ...] = (
     VoteShare(),
     SemanticConcentration(),
     WeightedSemanticConcentration(),
+    WeightedSemanticConcentration("semantic_concentration_per_token", per_token=True),
+    *AGREEMENT_SIGNALS,
+    LexicalSimilarity(),
+    DraftLexicalSimilarity(),
+    *GRAPH_SIGNALS,
+    SemanticCompactness(),
     PassageScore(),
     QuestionInPassages(),
     AnswerInPassages(),

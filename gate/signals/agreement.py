@@ -1,7 +1,9 @@
-"""Agreement: how many samples say what the draft says."""
+"""Agreement: how many samples say what the draft says, and how far they agree among themselves."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -22,3 +24,43 @@ class VoteShare:
         if meanings is None:
             return Missing(evidence.missing.get(Meanings, "no samples were drawn"))
         return sum(label == meanings.draft for label in meanings.samples) / len(meanings.samples)
+
+
+@dataclass(frozen=True, slots=True)
+class AgreementSignal:
+    """A statistic of the samples' meanings, given how often each occurs and which is the draft's."""
+
+    name: str
+    statistic: Callable[[Counter[int], int], float | Missing]
+    bounds: tuple[float, float] = (0.0, 1.0)
+    needs: tuple[type[Fact], ...] = (Meanings,)
+
+    def measure(self, evidence: Evidence) -> float | Missing:
+        meanings = evidence.find(Meanings)
+        if meanings is None:
+            return Missing(evidence.missing.get(Meanings, "no samples were drawn"))
+        return self.statistic(Counter(meanings.samples), meanings.draft)
+
+
+def fewness(counts: Counter[int], draft: int) -> float | Missing:
+    """``1 - (k - 1) / (m - 1)`` for k meanings among m samples: 1 when there is one meaning, 0 when all differ."""
+    m = counts.total()
+    return Missing("one sample has no spread") if m < 2 else 1.0 - (len(counts) - 1) / (m - 1)
+
+
+def largest_share(counts: Counter[int], draft: int) -> float:
+    """Share of the samples that fall on the most frequent meaning, whether it is the draft's or not."""
+    return max(counts.values()) / counts.total()
+
+
+def draft_lead(counts: Counter[int], draft: int) -> float:
+    """Share of the draft's meaning less that of its best rival, in [-1, 1]; 0 for a tie."""
+    rival = max((count for label, count in counts.items() if label != draft), default=0)
+    return (counts[draft] - rival) / counts.total()
+
+
+AGREEMENT_SIGNALS = (
+    AgreementSignal("single_meaning", fewness),
+    AgreementSignal("largest_meaning_share", largest_share),
+    AgreementSignal("draft_mode_margin", draft_lead, (-1.0, 1.0)),
+)

@@ -1,0 +1,91 @@
+"""Answer vectors: where the draft and the samples lie in an embedder's space."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import BaseModel
+
+from gate.effects import Embed, Flow, embed
+from gate.errors import EvidenceUnavailable
+from gate.evidence.draft import Draft
+from gate.evidence.equivalence import encodable
+from gate.evidence.samples import Samples
+from gate.evidence.wordings import Wordings, wordings
+from gate.ports import Evidence, Fact, Profile, Round, Uses
+from gate.types import Cost, Vector
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class AnswerVectors(Fact):
+    embedder: str
+    rows: tuple[Vector | None, ...]
+    """Unit vectors of draft and samples; None for tool calls, refusals and what the embedder sees nothing in."""
+    cosines: tuple[tuple[float, ...], ...]
+    """Of each two of them, in [-1, 1]; an answer without a vector is at a right angle to all but its equals."""
+
+
+class AnswerVectorsSource(BaseModel, extra="forbid", frozen=True):
+    """Embeds the different wordings of draft and samples with the policy's ``embedder``; needs no call.
+
+    Gathered first, it spares ``meanings`` and ``similarities`` asking the same embedder again.
+    """
+
+    name: ClassVar[str] = "answer_vectors"
+    provides: ClassVar[type[Fact]] = AnswerVectors
+    needs: ClassVar[tuple[type[Fact], ...]] = (Draft, Samples)
+    embedder: str = "hashed"
+    """The name of an embedder of the policy."""
+
+    @property
+    def uses(self) -> Uses:
+        return Uses(embedders=(self.embedder,))
+
+    def calls(self, profile: Profile) -> int:
+        return 0
+
+    def gather(self, round_: Round, evidence: Evidence) -> Flow[Fact]:
+        given = wordings(evidence)
+        vectors, cost = yield from embedded(self.embedder, given, evidence)
+        between = cosines(vectors)[np.ix_(given.places, given.places)]
+        rows = tuple(vectors[place] for place in given.places)
+        return AnswerVectors(cost, self.embedder, rows, tuple(map(tuple, between.tolist())))
+
+
+def embedded(embedder: str, given: Wordings, evidence: Evidence) -> Flow[tuple[tuple[Vector | None, ...], Cost]]:
+    """A unit vector for each wording, None where there is none. Those that were gathered before are not asked for.
+
+    Raises `EvidenceUnavailable` when the embedder returns what is no matrix of numbers, a row a text.
+    """
+    known = evidence.find(AnswerVectors)
+    if known is not None and known.embedder == embedder and len(known.rows) == len(given.places):
+        there = dict(zip(given.places, known.rows, strict=True))
+        return tuple(there[place] for place in range(len(given.forms))), Cost()
+    vectors: list[Vector | None] = [None] * len(given.forms)
+    if not given.prose:
+        return tuple(vectors), Cost()
+    reply = yield from embed(Embed(embedder, tuple(encodable(given.texts[place] or "") for place in given.prose)))
+    rows = reply.value.rows
+    if len(rows) != len(given.prose) or len({len(row) for row in rows}) != 1 or not np.isfinite(rows).all():
+        raise EvidenceUnavailable(f"the embedder {embedder!r} gave no vector of one length for each text", reply.cost)
+    for place, row in zip(given.prose, rows, strict=True):
+        length = float(np.linalg.norm(row))
+        vectors[place] = tuple((np.array(row) / length).tolist()) if length > 0.0 else None
+    return tuple(vectors), reply.cost
+
+
+def cosines(vectors: Sequence[Vector | None]) -> Floats:
+    """The cosine of each two vectors, [k, k]; what has none is at a right angle to all others."""
+    between = np.eye(len(vectors))
+    there = [place for place, vector in enumerate(vectors) if vector is not None]
+    if there:
+        rows = np.array([vectors[place] for place in there])
+        between[np.ix_(there, there)] = np.clip(rows @ rows.T, -1.0, 1.0)
+        np.fill_diagonal(between, 1.0)
+    return between

@@ -1,0 +1,102 @@
+"""Wordings: the form answers are compared in, and which different ones there are among the draft and the samples."""
+
+from __future__ import annotations
+
+import json
+import re
+import string
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from gate.errors import EvidenceUnavailable
+from gate.evidence.asking import refused
+from gate.evidence.draft import draft_of
+from gate.evidence.samples import Samples
+from gate.ports import Evidence
+from gate.types import Generation
+
+_NUMBER_OR_MARK = re.compile(r"(?<!\w)-?\.?\d+(?:[-.,:/]\d+)*|[^\w\s]|_")
+_ARTICLES = re.compile(r"\b(a|an|the)\b")
+
+
+@dataclass(frozen=True, slots=True)
+class Wordings:
+    """The different answers among draft and samples, in sorted order, whatever the order of the samples."""
+
+    forms: tuple[str, ...]
+    """What they are told apart by; "" for a refusal."""
+    texts: tuple[str | None, ...]
+    """How it was written by one who gave it; None for tool calls and refusals, which are like their equals alone."""
+    places: tuple[int, ...]
+    """Which of them the draft gave, then which each sample gave."""
+
+    @property
+    def prose(self) -> tuple[int, ...]:
+        """Those that can be compared by what they say."""
+        return tuple(place for place, text in enumerate(self.texts) if text is not None)
+
+
+def wordings(evidence: Evidence, form: Callable[[Generation], str] | None = None) -> Wordings:
+    """The different answers of a round, told apart by ``form`` (default: `answer_text`).
+
+    Raises `EvidenceUnavailable` when there are no samples.
+    """
+    samples = evidence.find(Samples)
+    if samples is None:
+        raise EvidenceUnavailable(evidence.missing.get(Samples, "no samples were drawn"))
+    answers = [draft_of(evidence).generation, *samples.generations]
+    forms = list(map(form or answer_text, answers))
+    texts: dict[str, str | None] = dict.fromkeys(sorted(set(forms)))
+    for generation, own in zip(answers, forms, strict=True):
+        if not (generation.tool_calls or refused(generation)):
+            text, known = generation.text.strip(), texts[own]
+            texts[own] = text if known is None else min(known, text, key=lambda t: (len(t), t))
+    order = {own: place for place, own in enumerate(texts)}
+    return Wordings(tuple(texts), tuple(texts.values()), tuple(order[own] for own in forms))
+
+
+def answer_text(generation: Generation) -> str:
+    """The answer in the form it is compared in: normalised text, or the tool calls with their arguments sorted."""
+    if generation.tool_calls:
+        return json.dumps([[call.name, _canonical(call.arguments)] for call in generation.tool_calls], sort_keys=True)
+    return "" if refused(generation) else normalize(generation.text)
+
+
+def written(generation: Generation) -> str:
+    """The answer as it was written, without the space around it; tool calls and refusals as in `answer_text`."""
+    return answer_text(generation) if generation.tool_calls or refused(generation) else generation.text.strip()
+
+
+def _canonical(arguments: str) -> object:
+    try:
+        return json.loads(arguments)
+    except (ValueError, RecursionError):  # whatever a model wrote there is compared as it stands
+        return arguments
+
+
+def normalize(text: str) -> str:
+    """Fold case, width, punctuation of any script, articles and spacing (the SQuAD convention, with two exceptions).
+
+    Marks inside and before a number stay, for 3.5 is not 35 nor -5. What would leave nothing is left in: "A" is an
+    answer too. Normalising twice is normalising once.
+    """
+    folded = _folded(text)
+    for _ in range(8):  # taking a mark out can bring together what composes; once more is all it ever took
+        again, folded = folded, _folded(folded)
+        if again == folded:
+            break
+    return folded
+
+
+def _folded(text: str) -> str:
+    folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold()).replace("\u2212", "-")
+    plain = " ".join(_NUMBER_OR_MARK.sub(_without_mark, folded).split())
+    return " ".join(_ARTICLES.sub(" ", plain).split()) or plain or folded.strip()
+
+
+def _without_mark(found: re.Match[str]) -> str:
+    whole = found[0]
+    if len(whole) > 1 or whole.isalnum():
+        return whole
+    return "" if whole in string.punctuation or unicodedata.category(whole).startswith("P") else whole
