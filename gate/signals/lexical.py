@@ -17,15 +17,15 @@ from rapidfuzz.distance import Indel
 
 from gate.evidence.asking import refused
 from gate.evidence.draft import Draft
-from gate.evidence.meanings import answer_text
 from gate.evidence.samples import Samples
 from gate.evidence.similarities import pieces
+from gate.evidence.wordings import answer_text, normalize
 from gate.ports import Evidence, Fact, Missing
 from gate.types import Generation
 
 Words = tuple[str, ...]
-_COMPARED = 1_000
-"""Words of an answer that are compared: a bound on work, far above most answers."""
+_READ, _COMPARED = 10_000, 1_000
+"""Characters and words of an answer that are looked at: a bound on work, far above most answers."""
 
 
 def rouge_l(one: Sequence[str], other: Sequence[str]) -> float:
@@ -81,7 +81,9 @@ class DraftLexicalSimilarity:
 
 
 def _words(generation: Generation) -> Words:
-    """What is compared: no word for a refusal, and tool calls as one word, so that they are the same or have nothing
-    in common."""
-    form = answer_text(generation)
-    return (form,) if generation.tool_calls and not refused(generation) else tuple(pieces(form)[:_COMPARED])
+    """None for a refusal, and one for tool calls: they are the same or have nothing in common."""
+    if refused(generation):
+        return ()
+    if generation.tool_calls:
+        return (answer_text(generation),)
+    return tuple(pieces(normalize(generation.text[:_READ]))[:_COMPARED])

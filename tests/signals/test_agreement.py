@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gate.evidence import Meanings
 from gate.ports import Evidence, Missing
-from gate.signals.agreement import VoteShare
+from gate.signals.agreement import AGREEMENT_SIGNALS, VoteShare
 from gate.types import Cost
 
 
@@ -57,3 +57,44 @@ def test_one_sample_more_that_agrees_never_lowers_it(labels: list[int], data: st
     assert isinstance(one, float)
     assert isinstance(other, float)
     assert one <= other
+
+
+def readings(draft: int, *samples: int) -> dict[str, float | Missing]:
+    evidence = Evidence().having(Meanings(Cost(), draft, samples))
+    return {signal.name: signal.measure(evidence) for signal in AGREEMENT_SIGNALS}
+
+
+@pytest.mark.parametrize(
+    ("draft", "samples", "single", "largest", "margin"),
+    [
+        (0, (0, 0, 0, 1, 2), 0.5, 0.6, 0.4),
+        (1, (0, 0, 0, 1, 2), 0.5, 0.6, -0.4),
+        (3, (0, 0, 0, 1, 2), 0.5, 0.6, -0.6),
+        (0, (0, 0, 1, 1), 2 / 3, 0.5, 0.0),
+        (0, (0, 0, 0), 1.0, 1.0, 1.0),
+        (1, (0, 0, 0), 1.0, 1.0, -1.0),
+        (0, (0, 1, 2), 0.0, 1 / 3, 0.0),
+    ],
+)
+def test_how_many_meanings_how_large_and_by_how_much_the_draft_leads(
+    draft: int, samples: tuple[int, ...], single: float, largest: float, margin: float
+) -> None:
+    expected = {"single_meaning": single, "largest_meaning_share": largest, "draft_mode_margin": margin}
+    assert readings(draft, *samples) == pytest.approx(expected)
+
+
+def test_one_sample_has_no_spread_but_a_share() -> None:
+    said = readings(0, 1)
+    assert said["single_meaning"] == Missing("one sample has no spread")
+    assert (said["largest_meaning_share"], said["draft_mode_margin"]) == (1.0, -1.0)
+
+
+@given(LABELS)
+def test_the_draft_leads_by_its_share_less_the_best_of_the_others(labels: list[int]) -> None:
+    said = readings(0, *labels)
+    others = max((labels.count(label) for label in set(labels) - {0}), default=0)
+    assert said["draft_mode_margin"] == pytest.approx((labels.count(0) - others) / len(labels))
+    largest, own = said["largest_meaning_share"], share(0, *labels)
+    assert isinstance(largest, float)
+    assert isinstance(own, float)
+    assert largest >= own

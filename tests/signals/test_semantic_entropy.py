@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 
 import pytest
 from hypothesis import given
@@ -14,6 +15,10 @@ from gate.signals.semantic_entropy import (
     SemanticConcentration,
     WeightedSemanticConcentration,
     discrete_entropy,
+    entropy_direct,
+    entropy_of_mean_mass,
+    entropy_over_meanings,
+    entropy_over_samples,
     weighted_entropy,
 )
 from gate.types import Cost, Generation, TokenLogprob
@@ -119,3 +124,40 @@ def test_order_names_and_a_common_factor_change_nothing(
 @given(st.lists(st.integers(0, 4), min_size=2, max_size=12), st.floats(-30, 0))
 def test_equally_likely_samples_make_the_two_agree(labels: list[int], logprob: float) -> None:
     assert weighted_entropy(labels, [logprob] * len(labels)) == pytest.approx(discrete_entropy(labels), abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "value"),
+    [
+        (entropy_over_meanings, 2.16743),
+        (entropy_over_samples, 1.50479),
+        (entropy_direct, 1.21906),
+        (entropy_of_mean_mass, 1.45529),
+    ],
+)
+def test_the_other_estimators_give_other_values_for_the_same_samples(
+    estimator: Callable[[Sequence[int], Sequence[float]], float], value: float
+) -> None:
+    logprobs = [math.log(p) for p in PROBABILITIES]
+    assert estimator(LABELS, logprobs) == pytest.approx(value, abs=1e-5)
+    assert estimator(LABELS[::-1], logprobs[::-1]) == pytest.approx(value, abs=1e-5)
+
+
+def test_the_other_estimators_bear_samples_too_unlikely_for_a_float() -> None:
+    far = [-9e4, -9e4, -9e4]
+    assert entropy_over_meanings((0, 0, 1), far) == pytest.approx(9e4 - math.log(2) / 2)
+    assert entropy_over_samples((0, 0, 1), far) == pytest.approx(9e4 - 2 * math.log(2) / 3)
+    assert entropy_direct((0, 0, 1), far) == 0.0
+    assert entropy_of_mean_mass((0, 0, 1), far) == pytest.approx(9e4 - math.log(1.5))
+
+
+def test_per_token_a_long_answer_is_not_held_to_be_rare() -> None:
+    token = TokenLogprob("x", -1.0)
+    long, short = Generation("x" * 9, tokens=(token,) * 9), Generation("x", tokens=(token,))
+    facts = evidence((0, 1), (long, short))
+    per_token = WeightedSemanticConcentration("semantic_concentration_per_token", per_token=True)
+    assert per_token.measure(facts) == pytest.approx(0.0, abs=1e-12)
+    whole = WeightedSemanticConcentration().measure(facts)
+    assert isinstance(whole, float)
+    assert whole > 0.9
+    assert per_token.measure(evidence((0, 0), (Generation("", tokens=()), short))) == 1.0

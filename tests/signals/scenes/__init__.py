@@ -10,3 +10,6 @@ FAMILIES = (core, perturb)
 from tests.signals.scenes import core, verbalized
 
 FAMILIES = (core, verbalized)
+from tests.signals.scenes import core, sampling
+
+FAMILIES = (core, sampling)
