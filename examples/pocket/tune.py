@@ -37,8 +37,8 @@ CALIBRATOR = "pocket.calibrator.json"
 GRID = tuple(round(0.99 - 0.005 * step, 3) for step in range(100))
 NOMINAL = 0.9
 """Threshold that says which fit questions reach a later stage."""
-ENOUGH = 150
-"""Fit a later stage on those that reach it when there are this many of them, else on all."""
+ENOUGH = 250
+"""Fewest questions a stage is fitted on: when fewer reach it, those join that came nearest to reaching it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,20 +71,25 @@ def collect(plan: Plan, world: World, split: Split) -> list[Collected]:
 
 
 def fitted(rows: list[Collected]) -> LogisticCalibrator:
-    """One logistic per stage, each on the questions that reach it when the stages before answer at NOMINAL."""
+    """One logistic per stage, each on the questions that the stages before it, in the order of service, leave open.
+
+    A stage that few questions reach sees a population of its own, of hard ones: fitted on all, it would be too sure.
+    """
     bounds = {signal.name: signal.bounds for signal in SIGNALS}
     stages: dict[str, StageWeights] = {}
     names = tuple(reading.signal for reading in rows[0].seen[0].vector.readings)
-    waiting = rows
+    surest = {id(row): 0.0 for row in rows}  # the highest p so far: at NOMINAL a question was answered
     for stage in [seen.stage for seen in max(rows, key=lambda row: len(row.seen)).seen]:
-        there = [(row, seen) for row in waiting for seen in row.seen if seen.stage == stage]
-        if len(there) < ENOUGH or len({row.right(seen.draft) for row, seen in there}) < 2:
-            there = [(row, seen) for row in rows for seen in row.seen if seen.stage == stage]
+        there = [(row, seen) for row in rows for seen in row.seen if seen.stage == stage]
+        there.sort(key=lambda pair: surest[id(pair[0])])
+        reached = sum(surest[id(row)] < NOMINAL for row, _ in there)
+        there = there[: max(reached, ENOUGH)]
         stages[stage.key] = fit([Labelled(seen.vector, row.right(seen.draft)) for row, seen in there], bounds)
         so_far = LogisticCalibrator(signals=names, stages=stages)
-        sure = {id(row) for row, seen in there if so_far.confidence(seen.vector, stage).p >= NOMINAL}
-        waiting = [row for row in waiting if id(row) not in sure]
-        print(f"  {stage.key}: fitted on {len(there)}, {len(sure)} answered")
+        for row, seen in there:
+            surest[id(row)] = max(surest[id(row)], so_far.confidence(seen.vector, stage).p)
+        left = sum(surest[id(row)] < NOMINAL for row in rows)
+        print(f"  {stage.key}: {reached} reached it, fitted on {len(there)}, {left} still open")
     return LogisticCalibrator(signals=names, stages=stages)
 
 

@@ -1,7 +1,7 @@
 """Evidence: facts that cost something, each gathered once and shared. To add one: a file here and a line in SOURCES."""
 
-from gate.evidence.answerability import Answerability, AnswerabilitySource
 from gate.evidence.answer_vectors import AnswerVectors, AnswerVectorsSource
+from gate.evidence.answerability import Answerability, AnswerabilitySource
 from gate.evidence.draft import Draft, DraftSource
 from gate.evidence.meanings import Meanings, MeaningsSource
 from gate.evidence.p_true import PTrue, PTrueSource
@@ -10,11 +10,11 @@ from gate.evidence.perturbations import Perturbations, PerturbationsSource
 from gate.evidence.question import Asked, QuestionSource
 from gate.evidence.rephrasings import Rephrasings, RephrasingsSource
 from gate.evidence.samples import Samples, SamplesSource
+from gate.evidence.similarities import Similarities, SimilaritiesSource
 from gate.evidence.stated_linguistic import StatedLinguistic, StatedLinguisticSource
 from gate.evidence.stated_one_stage import StatedOneStage, StatedOneStageSource
 from gate.evidence.stated_top_k import StatedTopK, StatedTopKSource
 from gate.evidence.stated_two_stage import StatedTwoStage, StatedTwoStageSource
-from gate.evidence.similarities import Similarities, SimilaritiesSource
 
 SOURCES = (
     DraftSource,
@@ -36,10 +36,10 @@ SOURCES = (
 
 __all__ = [
     "SOURCES",
-    "Answerability",
-    "AnswerabilitySource",
     "AnswerVectors",
     "AnswerVectorsSource",
+    "Answerability",
+    "AnswerabilitySource",
     "Asked",
     "Draft",
     "DraftSource",
@@ -56,6 +56,8 @@ __all__ = [
     "RephrasingsSource",
     "Samples",
     "SamplesSource",
+    "Similarities",
+    "SimilaritiesSource",
     "StatedLinguistic",
     "StatedLinguisticSource",
     "StatedOneStage",
@@ -64,6 +66,4 @@ __all__ = [
     "StatedTopKSource",
     "StatedTwoStage",
     "StatedTwoStageSource",
-    "Similarities",
-    "SimilaritiesSource",
 ]

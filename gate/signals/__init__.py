@@ -1,22 +1,18 @@
 """Signals: one number each, higher = more likely correct. To add one: a file here and a line in SIGNALS."""
 
 from gate.ports import Signal
-from gate.signals.agreement import VoteShare
-from gate.signals.local_normalisation import TextProbabilityShare
+from gate.signals.agreement import AGREEMENT_SIGNALS, VoteShare
+from gate.signals.graph import GRAPH_SIGNALS
 from gate.signals.hedging import HEDGING_SIGNALS
+from gate.signals.lexical import DraftLexicalSimilarity, LexicalSimilarity
+from gate.signals.local_normalisation import TextProbabilityShare
+from gate.signals.p_true import P_TRUE_SIGNALS
 from gate.signals.perturbation import PERTURBATION_SIGNALS
 from gate.signals.question import QUESTION_SIGNALS
-from gate.signals.p_true import P_TRUE_SIGNALS
 from gate.signals.retrieval import AnswerInPassages, PassageScore, QuestionInPassages
 from gate.signals.semantic_entropy import SemanticConcentration, WeightedSemanticConcentration
 from gate.signals.token import TOKEN_SIGNALS
 from gate.signals.verbalized import VERBALIZED_SIGNALS
-from gate.signals.agreement import AGREEMENT_SIGNALS, VoteShare
-from gate.signals.graph import GRAPH_SIGNALS
-from gate.signals.lexical import DraftLexicalSimilarity, LexicalSimilarity
-from gate.signals.retrieval import AnswerInPassages, PassageScore, QuestionInPassages
-from gate.signals.semantic_entropy import SemanticConcentration, WeightedSemanticConcentration
-from gate.signals.token import TOKEN_SIGNALS
 from gate.signals.volume import SemanticCompactness
 
 SIGNALS: tuple[Signal, ...] = (

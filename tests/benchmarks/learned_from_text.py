@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
+from gate.tuning.reference_pool import Encoder, LabelledAnswer, facts_of, fit
 
 from gate.evidence import Neighbours
 from gate.ports import Evidence
 from gate.signals import SIGNALS
-from gate.tuning.reference_pool import Encoder, LabelledAnswer, facts_of, fit
 from tests.benchmarks.recorded import EMBEDDER, Answered
 
 _FROM_NEIGHBOURS = tuple(signal for signal in SIGNALS if Neighbours in signal.needs)

@@ -33,8 +33,8 @@ import numpy.typing as npt
 
 from gate.calibration import LogisticCalibrator
 from gate.calibration.metrics import (
-    aurc,
     auprc_error,
+    aurc,
     auroc,
     expected_calibration_error,
     prediction_rejection_ratio,
@@ -359,8 +359,12 @@ def main() -> None:
     }
     table = markdown(HEAD, map(row, reports))
     costs = "".join(f"- {name}: {value}\n" for name, value in cost.items())
-    aims = "".join(f"- {k}: {v:.4f}\n" if isinstance(v, float) else f"- {k}: {v}\n" for k, v in result["summary"].items())
-    page = f"{result['machine']}, {result['date']}\n\n{table}\n{aims}\n{costs}\n" + "".join(f"- skipped {s}\n" for s in skipped)
+    aims = "".join(
+        f"- {k}: {v:.4f}\n" if isinstance(v, float) else f"- {k}: {v}\n" for k, v in result["summary"].items()
+    )
+    page = f"{result['machine']}, {result['date']}\n\n{table}\n{aims}\n{costs}\n" + "".join(
+        f"- skipped {s}\n" for s in skipped
+    )
     target = ROOT / "build" / "bench-quality.json"
     target.parent.mkdir(exist_ok=True)
     target.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gate.evidence.comparison import Comparison
+
 from gate.drivers import Recording, ThreadedDriver, World
 from gate.embedders import HashedNgrams
 from gate.errors import EvidenceUnavailable, UpstreamError
@@ -36,7 +38,6 @@ from gate.evidence import (
     StatedLinguistic,
     StatedTwoStage,
 )
-from gate.evidence.comparison import Comparison
 from gate.evidence.p_true import Options
 from gate.evidence.stated import stated_level
 from gate.pipeline import measure

@@ -4,12 +4,6 @@ Each module has ``sure()`` and ``unsure()``, the facts of an answer that is like
 ``facts()``, a strategy for any facts that may occur together. A fact class belongs to one module.
 """
 
-from tests.signals.scenes import core, perturb
+from tests.signals.scenes import core, perturb, sampling, verbalized
 
-FAMILIES = (core, perturb)
-from tests.signals.scenes import core, verbalized
-
-FAMILIES = (core, verbalized)
-from tests.signals.scenes import core, sampling
-
-FAMILIES = (core, sampling)
+FAMILIES = (core, perturb, sampling, verbalized)
