@@ -14,7 +14,7 @@ import tenacity
 from httpx_aiohttp import AiohttpTransport
 
 from gate.drivers.retrying import HTTP_ERRORS, MAX_BODY, http_arguments, http_error, retrying, too_long
-from gate.drivers.world import NO_DEADLINE, Done, Recording, Value, World, advance, cost_of, tape_entry
+from gate.drivers.world import NO_DEADLINE, Done, Recording, Value, World, advance, cost_of, in_full, tape_entry
 from gate.effects import Ask, Effect, Embed, Entail, Flow, Generate, Observe, Reply, Retrieve, Together
 from gate.errors import GateError, UpstreamError, UpstreamTimeout
 from gate.ports import Endpoint, LocalEndpoint, WireEndpoint, is_local
@@ -96,7 +96,7 @@ class AsyncDriver:
         async def attempt(asked: Ask) -> Value:
             nonlocal calls
             calls += 1
-            return await self._once(world.endpoint(asked), asked, until)
+            return in_full(asked, await self._once(world.endpoint(asked), asked, until))
 
         try:
             value = await self._adapting(effect, attempt, until)

@@ -13,7 +13,7 @@ import httpx
 import tenacity
 
 from gate.drivers.retrying import HTTP_ERRORS, MAX_BODY, http_arguments, http_error, retrying, too_long
-from gate.drivers.world import NO_DEADLINE, Done, Recording, Value, World, advance, cost_of, tape_entry
+from gate.drivers.world import NO_DEADLINE, Done, Recording, Value, World, advance, cost_of, in_full, tape_entry
 from gate.effects import Ask, Effect, Embed, Entail, Flow, Generate, Observe, Reply, Retrieve, Together
 from gate.errors import GateError, UpstreamError, UpstreamTimeout
 from gate.ports import Endpoint, LocalEndpoint, WireEndpoint, is_local
@@ -126,7 +126,7 @@ class ThreadedDriver:
         def attempt(asked: Ask) -> Value:
             nonlocal calls
             calls += 1
-            return self._once(world.endpoint(asked), asked, until, run)
+            return in_full(asked, self._once(world.endpoint(asked), asked, until, run))
 
         try:
             value = self._adapting(effect, attempt, until)

@@ -86,6 +86,23 @@ def advance(flow: Flow[T], reply: Any, error: GateError | None) -> Effect | Done
         return Done(stop.value)
 
 
+def in_full(effect: Ask, value: Value) -> Value:
+    """The reply, when it holds as much as was asked for: whoever reads it pairs its parts with what was asked.
+
+    A wire endpoint reads a reply without knowing what was asked, so this is where a part too few is seen.
+    """
+    match effect, value:
+        case Embed(embedder=name, texts=asked), Vectors(rows=given):
+            parts = "vectors", "texts"
+        case Entail(judge=name, pairs=asked), Entailments(verdicts=given):
+            parts = "verdicts", "pairs"
+        case _:
+            return value
+    if len(given) != len(asked):
+        raise UpstreamError(name, f"gave {len(given)} {parts[0]} for {len(asked)} {parts[1]}")
+    return value
+
+
 def cost_of(world: World, effect: Ask, calls: int, began: float, value: Value | None = None) -> Cost:
     usage = value.usage if value else None
     price = world.endpoint(effect).price

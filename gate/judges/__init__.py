@@ -1,5 +1,7 @@
 """Judges of entailment: what follows from what. To add one: a file here and a line in JUDGES."""
 
-from typing import Any
+from gate.judges.onnx_cross_encoder import OnnxCrossEncoder
 
-JUDGES: tuple[Any, ...] = ()
+JUDGES = (OnnxCrossEncoder,)
+
+__all__ = ["JUDGES", "OnnxCrossEncoder"]

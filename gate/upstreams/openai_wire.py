@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import orjson
@@ -45,7 +45,7 @@ class Capabilities(BaseModel):
         return Profile(**self.model_dump())
 
 
-class ServerOptions(BaseModel):
+class AddressOptions(BaseModel):
     """How to reach an OpenAI-compatible server. The key comes from an environment variable or a file only."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -56,7 +56,6 @@ class ServerOptions(BaseModel):
     api_key_file: str | None = None
     headers: dict[str, str] = {}
     """Sent with every request. Not for keys: they would stand in the policy."""
-    capabilities: Capabilities = Capabilities()
 
     @field_validator("base_url")
     @classmethod
@@ -81,7 +80,7 @@ class ServerOptions(BaseModel):
         return value
 
     @model_validator(mode="after")
-    def _one_key(self) -> ServerOptions:
+    def _one_key(self) -> Self:
         if self.api_key_env and self.api_key_file:
             raise ValueError("give api_key_env or api_key_file, not both")
         return self
@@ -105,7 +104,13 @@ class ServerOptions(BaseModel):
         return f"{self.model}:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
-def request_headers(options: ServerOptions, key: str | None) -> dict[str, str]:
+class ServerOptions(AddressOptions):
+    """A server that generates text."""
+
+    capabilities: Capabilities = Capabilities()
+
+
+def request_headers(options: AddressOptions, key: str | None) -> dict[str, str]:
     made = {"content-type": "application/json", "accept": "application/json", **options.headers}
     return made if key is None else {**made, "authorization": f"Bearer {key}"}
 
@@ -134,11 +139,19 @@ def passed_through(effect: Generate) -> dict[str, Any]:
 
 
 def reply_object(
-    upstream: str, status: int, headers: Mapping[str, str], body: bytes, key: str | None
+    upstream: str,
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    key: str | None,
+    listing: str = "choices",
 ) -> dict[str, Any]:
-    """The reply's JSON object with at least one choice. Raises `UpstreamError` for anything else."""
+    """The reply's JSON object with at least one object in the list it is asked for (``choices``, or ``data``).
+
+    Raises `UpstreamError` for anything else.
+    """
     data = _parsed(body)
-    if status >= 400 or (isinstance(data, dict) and data.get("error") and not data.get("choices")):
+    if status >= 400 or (isinstance(data, dict) and data.get("error") and not data.get(listing)):
         raise _refusal(upstream, status, headers, body, data, key)
     if not 200 <= status < 300:
         raise UpstreamError(upstream, f"answered with status {status}, not 200 (is base_url right?)", status=status)
@@ -146,9 +159,9 @@ def reply_object(
         raise UpstreamError(upstream, _not_json(body), status=status, retryable=not _is_html(body))
     if not isinstance(data, dict):
         raise UpstreamError(upstream, "answered JSON that is no object", status=status)
-    choices = data.get("choices")
-    if not isinstance(choices, list) or not choices or not all(isinstance(choice, dict) for choice in choices):
-        raise UpstreamError(upstream, "answered without choices", status=status, retryable=True)
+    listed = data.get(listing)
+    if not isinstance(listed, list) or not listed or not all(isinstance(item, dict) for item in listed):
+        raise UpstreamError(upstream, f"answered without {listing}", status=status, retryable=True)
     return data
 
 

@@ -8,12 +8,12 @@ from dataclasses import replace
 import pytest
 
 from gate.drivers import World
-from gate.drivers.world import NO_DEADLINE, cost_of
-from gate.effects import Embed, Generate
+from gate.drivers.world import NO_DEADLINE, cost_of, in_full
+from gate.effects import Embed, Entail, Generate
 from gate.embedders import HashedNgrams
 from gate.errors import UpstreamError
 from gate.ports import Price
-from gate.types import Generation, Generations, Usage, Vectors
+from gate.types import Entailment, Entailments, Generation, Generations, Usage, Vectors
 from tests.drivers.running import MESSAGES
 from tests.scripted import Scripted, always
 
@@ -63,3 +63,15 @@ def test_the_endpoint_of_an_effect_is_found_among_its_kind() -> None:
     assert world.endpoint(Embed("v", ())) is hashed
     assert world.trimmed(Embed("v", ("a",))) == Embed("v", ("a",))
     assert not world.learn(Embed("v", ("a",)), UpstreamError("v", "unknown parameter: 'seed'", status=400))
+
+
+def test_a_reply_holds_a_part_for_each_part_that_was_asked_for() -> None:
+    vectors, verdicts = Vectors(((1.0,),)), Entailments((Entailment(1, 0, 0),))
+    assert in_full(Embed("v", ("a",)), vectors) is vectors
+    assert in_full(Entail("j", (("a", "b"),)), verdicts) is verdicts
+    with pytest.raises(UpstreamError, match="'v': gave 1 vectors for 2 texts"):
+        in_full(Embed("v", ("a", "b")), vectors)
+    with pytest.raises(UpstreamError, match="'j': gave 1 verdicts for 0 pairs"):
+        in_full(Entail("j", ()), verdicts)
+    fewer = Generations((Generation("a"),))
+    assert in_full(ASKED, fewer) is fewer, "an upstream may give fewer answers than were asked of it"

@@ -127,6 +127,15 @@ def test_everything_but_a_usable_reply_is_an_error_that_says_what_came(
     assert caught.value.retryable is retryable
 
 
+def test_the_list_a_reply_must_hold_is_that_of_the_dialect() -> None:
+    body = b'{"data": [{"index": 0}], "error": null}'
+    assert reply_object("mine", 200, {}, body, None, listing="data")["data"] == [{"index": 0}]
+    with pytest.raises(UpstreamError, match="without choices"):
+        reply_object("mine", 200, {}, body, None)
+    with pytest.raises(UpstreamError, match="without data"):
+        reply_object("mine", 200, {}, b'{"choices": [{}]}', None, listing="data")
+
+
 @pytest.mark.parametrize(
     ("value", "read"),
     [
