@@ -5,10 +5,10 @@
 
 It lies in ``build/peers``, is made once and used again. The two libraries cannot be installed side by side as they ask:
 lm-polygraph wants packages that come as source only and that none of its scorers needs. It is therefore installed
-without what it asks for, and the packages its scorers do import are listed here; of rouge-score, the latest release that
-is no source, which is one lm-polygraph allows. A newer pyarrow than the one listed
-needs numpy 2, which uqlm does not allow on this side of Python 3.13. PyTorch comes first, by its bare version, so that
-whatever build the package index has for this machine is taken before anything else can ask for another.
+without what it asks for, and the packages its scorers do import are listed here; of rouge-score the latest release that
+comes as a wheel is taken, which lm-polygraph allows. A newer pyarrow than the one listed needs numpy 2, which uqlm does
+not allow on this side of Python 3.13. PyTorch comes first, by its bare version, so that whatever build the package
+index has for this machine is taken before anything else can ask for another.
 """
 
 from __future__ import annotations
