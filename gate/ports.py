@@ -94,6 +94,8 @@ class Round:
     tokens_left: int | None = None
     cost: Cost = Cost()
     """What opening this round cost, before anything was gathered in it (a search, say)."""
+    closed_book: Generation | None = None
+    """What this upstream answered without the passages, where an earlier round asked it."""
 
     def stage(self, tier: int) -> Stage:
         return Stage(self.upstream, bool(self.passages), tier)

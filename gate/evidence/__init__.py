@@ -2,7 +2,9 @@
 
 from gate.evidence.answer_vectors import AnswerVectors, AnswerVectorsSource
 from gate.evidence.answerability import Answerability, AnswerabilitySource
+from gate.evidence.closed_book import ClosedBook, ClosedBookSource
 from gate.evidence.draft import Draft, DraftSource
+from gate.evidence.leave_one_out import LeaveOneOut, LeaveOneOutSource
 from gate.evidence.meanings import Meanings, MeaningsSource
 from gate.evidence.p_true import PTrue, PTrueSource
 from gate.evidence.passages import Passages, PassagesSource
@@ -15,6 +17,7 @@ from gate.evidence.stated_linguistic import StatedLinguistic, StatedLinguisticSo
 from gate.evidence.stated_one_stage import StatedOneStage, StatedOneStageSource
 from gate.evidence.stated_top_k import StatedTopK, StatedTopKSource
 from gate.evidence.stated_two_stage import StatedTwoStage, StatedTwoStageSource
+from gate.evidence.second_opinion import SecondOpinion, SecondOpinionSource
 
 SOURCES = (
     DraftSource,
@@ -32,6 +35,9 @@ SOURCES = (
     StatedLinguisticSource,
     PTrueSource,
     SimilaritiesSource,
+    SecondOpinionSource,
+    ClosedBookSource,
+    LeaveOneOutSource,
 )
 
 __all__ = [
@@ -41,8 +47,12 @@ __all__ = [
     "Answerability",
     "AnswerabilitySource",
     "Asked",
+    "ClosedBook",
+    "ClosedBookSource",
     "Draft",
     "DraftSource",
+    "LeaveOneOut",
+    "LeaveOneOutSource",
     "Meanings",
     "MeaningsSource",
     "PTrue",
@@ -66,4 +76,6 @@ __all__ = [
     "StatedTopKSource",
     "StatedTwoStage",
     "StatedTwoStageSource",
+    "SecondOpinion",
+    "SecondOpinionSource",
 ]

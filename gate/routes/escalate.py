@@ -25,5 +25,10 @@ class EscalateRoute:
         yield from ()
         name = self.ladder[self.ladder.index(round_.upstream) + 1]
         return dataclasses.replace(
-            round_, number=round_.number + 1, upstream=name, profile=self.profiles[name], cost=Cost()
+            round_,
+            number=round_.number + 1,
+            upstream=name,
+            profile=self.profiles[name],
+            cost=Cost(),
+            closed_book=None,  # that was another's
         )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from gate.effects import Flow, Retrieve, retrieve
 from gate.errors import EvidenceUnavailable
 from gate.evidence.asking import quoting
+from gate.evidence.draft import Draft
 from gate.ports import Ending, Evidence, Round
 from gate.prompts import Prompt
 from gate.types import Action, Decision
@@ -29,6 +30,7 @@ class RetrieveRoute:
         reply = yield from retrieve(Retrieve(self.retriever, round_.question.text, self.k))
         if not reply.value:
             raise EvidenceUnavailable("no passage was found", reply.cost)
+        draft = evidence.find(Draft)
         return dataclasses.replace(
             round_,
             number=round_.number + 1,
@@ -36,4 +38,5 @@ class RetrieveRoute:
             passages=reply.value,
             prompt=self.prompt,
             cost=reply.cost,
+            closed_book=draft.generation if draft else None,
         )

@@ -9,11 +9,16 @@ from gate.signals.local_normalisation import TextProbabilityShare
 from gate.signals.p_true import P_TRUE_SIGNALS
 from gate.signals.perturbation import PERTURBATION_SIGNALS
 from gate.signals.question import QUESTION_SIGNALS
+from gate.signals.agreement import VoteShare
+from gate.signals.json_fields import JsonFieldAgreement
+from gate.signals.leave_one_out import LEAVE_ONE_OUT_SIGNALS
 from gate.signals.retrieval import AnswerInPassages, PassageScore, QuestionInPassages
+from gate.signals.second_opinion import SECOND_OPINION_SIGNALS
 from gate.signals.semantic_entropy import SemanticConcentration, WeightedSemanticConcentration
 from gate.signals.token import TOKEN_SIGNALS
 from gate.signals.verbalized import VERBALIZED_SIGNALS
 from gate.signals.volume import SemanticCompactness
+from gate.signals.tool_call import TOOL_SIGNALS
 
 SIGNALS: tuple[Signal, ...] = (
     *TOKEN_SIGNALS,
@@ -35,4 +40,8 @@ SIGNALS: tuple[Signal, ...] = (
     *PERTURBATION_SIGNALS,
     *VERBALIZED_SIGNALS,
     *P_TRUE_SIGNALS,
+    *SECOND_OPINION_SIGNALS,
+    *LEAVE_ONE_OUT_SIGNALS,
+    *TOOL_SIGNALS,
+    JsonFieldAgreement(),
 )

@@ -30,30 +30,31 @@ def full_evidence(plan: Plan, question: Question) -> Flow[tuple[Seen, ...]]:
     seen: list[Seen] = []
     closed: Round | None = plan.opening(question)
     while closed is not None:
-        yield from _tiers(plan, closed, seen)
-        reading = yield from _open(plan, closed, Action.RETRIEVE)
+        evidence = yield from _tiers(plan, closed, seen)
+        reading = yield from _open(plan, closed, evidence, Action.RETRIEVE)
         if reading is not None:
             yield from _tiers(plan, reading, seen)
-        closed = yield from _open(plan, closed, Action.ESCALATE)
+        closed = yield from _open(plan, closed, evidence, Action.ESCALATE)
     return tuple(seen)
 
 
-def _tiers(plan: Plan, round_: Round, seen: list[Seen]) -> Flow[None]:
+def _tiers(plan: Plan, round_: Round, seen: list[Seen]) -> Flow[Evidence]:
     standing: Standing = yield from enter(plan, round_)
     for tier in range(len(plan.tiers)):
         if tier:
             standing = yield from gather(plan, round_, tier, standing.evidence)
         draft = draft_of(standing.evidence).generation.text
         seen.append(Seen(round_.stage(tier), standing.vector, draft))
+    return standing.evidence
 
 
-def _open(plan: Plan, round_: Round, action: Action) -> Flow[Round | None]:
+def _open(plan: Plan, round_: Round, evidence: Evidence, action: Action) -> Flow[Round | None]:
     route = plan.routes.get(action)
     if route is None or not route.open(round_):
         return None
     decision = Decision(action, "full_evidence", round_.stage(0))
     try:
-        opened = yield from route.follow(round_, Evidence(), decision)
+        opened = yield from route.follow(round_, evidence, decision)
     except EvidenceUnavailable:
         return None
     return None if isinstance(opened, Ending) else opened

@@ -1,0 +1,69 @@
+"""Comparing the draft with one more answer: whether they say the same, and how alike they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pydantic import BaseModel, Field
+from rapidfuzz import fuzz
+
+from gate.errors import EvidenceUnavailable
+from gate.evidence.asking import refused
+from gate.evidence.draft import draft_of
+from gate.evidence.meanings import answer_text
+from gate.ports import Evidence, Fact
+from gate.types import Generation
+
+_COMPARED = 4000
+"""Characters of each answer that similarity looks at: its time grows with their product."""
+
+
+@dataclass(frozen=True)
+class OtherAnswer(Fact):
+    """One more answer to the question, beside the draft."""
+
+    generation: Generation
+    same: bool
+    """Whether it has the draft's meaning."""
+    similarity: float
+    """How alike it and the draft are word for word, in [0, 1]."""
+
+
+class Comparison(BaseModel, extra="forbid", frozen=True):
+    """The options of a source that compares answers with the draft.
+
+    ``normalized``: equal after normalising.
+    ``lexical``: the same, or a token-sort similarity of at least ``similarity`` (0..100).
+    """
+
+    judge: Literal["normalized", "lexical"] = "normalized"
+    similarity: float = Field(default=85, ge=0, le=100)
+
+    def same(self, one: Generation, other: Generation) -> bool:
+        if answer_text(one) == answer_text(other):
+            return True
+        lexical = self.judge == "lexical" and not (one.tool_calls or other.tool_calls)
+        return lexical and 100 * likeness(one, other) >= self.similarity
+
+
+def likeness(one: Generation, other: Generation) -> float:
+    """Token-sort similarity of two answers as they are compared, in [0, 1]; 0 between text and a tool call.
+
+    Of long answers the first few thousand characters are compared.
+    """
+    if bool(one.tool_calls) != bool(other.tool_calls):
+        return 0.0
+    texts = answer_text(one), answer_text(other)
+    if texts[0] == texts[1]:
+        return 1.0
+    ratio = fuzz.token_sort_ratio(texts[0][:_COMPARED], texts[1][:_COMPARED])
+    return min(1.0, max(0.0, float(ratio) / 100))
+
+
+def draft_to_compare(evidence: Evidence) -> Generation:
+    """The draft, if it says anything. Raises `EvidenceUnavailable` before a call is spent on one that does not."""
+    draft = draft_of(evidence).generation
+    if refused(draft):
+        raise EvidenceUnavailable("the draft says nothing to compare with")
+    return draft
