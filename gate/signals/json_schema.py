@@ -14,7 +14,7 @@ from typing import Any
 
 import orjson
 from jsonschema import Draft202012Validator, FormatChecker, ValidationError, validators
-from jsonschema.exceptions import SchemaError
+from jsonschema.exceptions import SchemaError, UnknownType
 from jsonschema.protocols import Validator
 from pydantic_core import SchemaError as PatternError
 from pydantic_core import SchemaValidator, core_schema
@@ -33,7 +33,7 @@ _NO_FORMATS = FormatChecker(formats=())
 
 
 class Unjudged(ValueError):
-    """The schema is broken, or whether the value fits cannot be said; the message is the reason."""
+    """The schema is broken, or whether the value fits cannot be said. The message is the reason and quotes neither."""
 
 
 @dataclass(slots=True)
@@ -68,10 +68,16 @@ def fits(value: Any, schema: Any) -> bool:
         return bool(validator.is_valid(value))
     except Unresolvable as error:
         raise Unjudged("the schema refers to something outside itself") from error
+    except Unjudged:
+        raise
+    except ValueError as error:  # an address that is none
+        raise Unjudged("the schema is broken") from error
     except RecursionError as error:
         raise Unjudged("schema or value are nested too deeply") from error
-    except OverflowError as error:
+    except ArithmeticError as error:
         raise Unjudged("a number is out of range") from error
+    except (AttributeError, LookupError, TypeError, UnknownType) as error:  # what a reference leads to is not checked
+        raise Unjudged("a reference leads to what is no schema") from error
     finally:
         _left.reset(token)
 
@@ -87,11 +93,11 @@ def _validator(text: bytes) -> Validator | str:
     dialect = schema.pop("$schema", "")
     if not isinstance(dialect, str) or b'"$schema":"' in orjson.dumps(schema):
         return "the schema names a dialect where it may not"
-    known = validators.validator_for({"$schema": dialect} if dialect else {}, default=Draft202012Validator)
     try:
+        known = validators.validator_for({"$schema": dialect} if dialect else {}, default=Draft202012Validator)
         known.check_schema(schema, format_checker=_NO_FORMATS)
-    except SchemaError as error:
-        return f"the schema is broken: {error.message[:200]}"
+    except (SchemaError, ValueError):  # ValueError: an address that is none
+        return "the schema is broken"
     except RecursionError:
         return "the schema is nested too deeply"
     return _bounded(known)(schema, registry=Registry())
@@ -106,7 +112,7 @@ def _bounded(known: type[Validator]) -> Any:
 
 def _counted(name: str, keyword: Any) -> Any:
     def apply(validator: Any, wanted: Any, instance: Any, schema: Any) -> Any:
-        _left.get().take(_steps(name, wanted, instance))
+        _left.get().take(len(schema) + _steps(name, wanted, instance))
         if not _UNJUDGED.isdisjoint(schema):
             raise Unjudged(f"{min(_UNJUDGED & schema.keys())} is not looked at")
         return keyword(validator, wanted, instance, schema)

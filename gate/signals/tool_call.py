@@ -117,7 +117,7 @@ def _valid(call: ToolCall, tools: Mapping[str, Any]) -> bool | Missing:
     try:
         return fits(arguments, tools[call.name])
     except Unjudged as error:
-        return Missing(f"the arguments of {call.name!r} cannot be judged: {error}")
+        return Missing(f"the arguments cannot be judged: {error}")
 
 
 def _parameters(options: JsonObject) -> dict[str, Any]:

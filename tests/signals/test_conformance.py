@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from gate.evidence import SOURCES
 from gate.ports import Evidence, Fact, Missing, Signal
 from gate.signals import SIGNALS
-from tests.signals.scenes import FAMILIES, core
+from tests.signals.scenes import ALONE, FAMILIES, core
 
 each = pytest.mark.parametrize("signal", SIGNALS, ids=lambda signal: str(signal.name))
 
@@ -30,11 +30,20 @@ def evidence_of(facts: Iterable[Fact]) -> Evidence:
 
 SURE = evidence_of(fact for family in FAMILIES for fact in family.sure())
 UNSURE = evidence_of(fact for family in FAMILIES for fact in family.unsure())
+SCENES = [(SURE, UNSURE), *((evidence_of(alone.sure()), evidence_of(alone.unsure())) for alone in ALONE)]
+
+
+def scene_of(signal: Signal) -> tuple[Evidence, Evidence]:
+    """A sure and an unsure scene with a draft of the kind the signal is about."""
+    return next((scene for scene in SCENES if isinstance(signal.measure(scene[0]), float)), SCENES[0])
 
 
 @st.composite
 def evidences(draw: st.DrawFn) -> Evidence:
-    """A draft, and the facts of some of the families."""
+    """A draft, and the facts of some of the families; or a draft of a kind of its own."""
+    alone = draw(st.none() | st.sampled_from(ALONE))
+    if alone is not None:
+        return evidence_of(draw(alone.facts()))
     some = [family for family in FAMILIES if family is core or draw(st.booleans())]
     return evidence_of(fact for family in some for fact in draw(family.facts()))
 
@@ -68,7 +77,8 @@ def test_a_value_lies_within_its_bounds_or_is_missing_for_a_reason_and_repeats(e
 
 @each
 def test_with_all_its_facts_it_has_a_value(signal: Signal) -> None:
-    only = Evidence({kind: SURE.facts[kind] for kind in signal.needs})
+    sure, _ = scene_of(signal)
+    only = Evidence({kind: sure.facts[kind] for kind in signal.needs})
     assert isinstance(signal.measure(only), float)
 
 
@@ -86,14 +96,15 @@ def test_with_no_facts_it_is_missing_for_the_reason_that_is_known(signal: Signal
     ids=lambda part: part.__name__ if isinstance(part, type) else str(part.name),
 )
 def test_losing_one_of_several_facts_it_needs_is_missing_for_a_reason(signal: Signal, lost: type[Fact]) -> None:
-    said = signal.measure(Evidence({kind: fact for kind, fact in SURE.facts.items() if kind is not lost}))
+    sure, _ = scene_of(signal)
+    said = signal.measure(Evidence({kind: fact for kind, fact in sure.facts.items() if kind is not lost}))
     assert isinstance(said, Missing)
     assert said.reason
 
 
 @each
 def test_higher_means_more_likely_correct(signal: Signal) -> None:
-    sure, unsure = signal.measure(SURE), signal.measure(UNSURE)
+    sure, unsure = (signal.measure(scene) for scene in scene_of(signal))
     assert isinstance(sure, float)
     assert isinstance(unsure, float)
     assert sure > unsure
@@ -110,11 +121,12 @@ def refusing(name: str) -> Callable[..., NoReturn]:
 def test_measuring_touches_neither_files_nor_sockets_nor_the_clock(
     signal: Signal, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    scenes = scene_of(signal)
     with monkeypatch.context() as patch:
         for owner, name in (
             (builtins, "open"), (io, "open"), (os, "open"), (socket, "socket"), (subprocess, "Popen"),
             (time, "time"), (time, "monotonic"), (time, "sleep"),
         ):  # fmt: skip
             patch.setattr(owner, name, refusing(name))
-        said = [signal.measure(evidence) for evidence in (SURE, UNSURE)]
+        said = [signal.measure(evidence) for evidence in scenes]
     assert len(said) == 2
