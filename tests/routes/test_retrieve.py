@@ -11,10 +11,11 @@ from hypothesis import strategies as st
 
 from gate.effects import Reply, Retrieve
 from gate.errors import EvidenceUnavailable
+from gate.evidence import Draft
 from gate.ports import Evidence, Profile, Round
 from gate.prompts import Prompt, load
 from gate.routes import RetrieveRoute
-from gate.types import Action, Cost, Decision, Message, Passage, Question
+from gate.types import Action, Cost, Decision, Generation, Message, Passage, Question
 
 PROMPT = Prompt("p", "Read:\n{{passages}}\nAsk: {{question}}", frozenset({"passages", "question"}), "f")
 ROUTE = RetrieveRoute("world", PROMPT, 2)
@@ -115,3 +116,15 @@ def test_the_shipped_prompts_hold_passages_before_the_question(name: str) -> Non
     _, opened = followed(opening(ASKED), route=RetrieveRoute("world", load(name), 2))
     text = opened.messages[0].content
     assert text.index(FOUND[0].text) < text.index(FOUND[1].text) < text.index(ASKED.content)
+
+
+def test_the_answer_without_passages_goes_with_it() -> None:
+    first, said = opening(ASKED), Generation("Nigeria")
+    flow = ROUTE.follow(
+        first, Evidence().having(Draft(Cost(), said, "small")), Decision(Action.RETRIEVE, "uncertain", first.stage(0))
+    )
+    next(flow)
+    with pytest.raises(StopIteration) as stopped:
+        flow.send(Reply(FOUND, SPENT))
+    assert stopped.value.value.closed_book == said
+    assert followed(first)[1].closed_book is None

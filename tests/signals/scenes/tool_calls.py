@@ -31,12 +31,11 @@ SCHEMAS: st.SearchStrategy[Any] = st.sampled_from(
 NAMES = st.just("weather") | st.sampled_from(["weather", "weather", "search", ""]) | TEXTS
 CALLS = st.lists(st.builds(ToolCall, st.just("1"), NAMES, ARGUMENTS), min_size=1, max_size=3).map(tuple)
 CALLING = st.builds(Generation, TEXTS, tool_calls=CALLS, refusal=st.none() | st.just("no"))
+FUNCTIONS = st.fixed_dictionaries({"name": NAMES, "parameters": SCHEMAS}) | st.fixed_dictionaries({"name": NAMES})
 TOOLS = st.lists(
-    st.fixed_dictionaries(
-        {"type": st.just("function")},
-        optional={"function": st.fixed_dictionaries({"name": NAMES}, optional={"parameters": SCHEMAS})},
-    )
-    | st.just("x")
+    st.fixed_dictionaries({"type": st.just("function"), "function": FUNCTIONS})
+    | st.sampled_from(["x", {}, {"function": 3}, {"function": {"name": 5}}]),
+    min_size=1,
 ) | st.sampled_from([None, 3, {}])
 
 
