@@ -2,6 +2,7 @@
 
 from gate.evidence.answer_vectors import AnswerVectors, AnswerVectorsSource
 from gate.evidence.answerability import Answerability, AnswerabilitySource
+from gate.evidence.cautious import Cautious, CautiousSource
 from gate.evidence.closed_book import ClosedBook, ClosedBookSource
 from gate.evidence.draft import Draft, DraftSource
 from gate.evidence.leave_one_out import LeaveOneOut, LeaveOneOutSource
@@ -12,12 +13,12 @@ from gate.evidence.perturbations import Perturbations, PerturbationsSource
 from gate.evidence.question import Asked, QuestionSource
 from gate.evidence.rephrasings import Rephrasings, RephrasingsSource
 from gate.evidence.samples import Samples, SamplesSource
+from gate.evidence.second_opinion import SecondOpinion, SecondOpinionSource
 from gate.evidence.similarities import Similarities, SimilaritiesSource
 from gate.evidence.stated_linguistic import StatedLinguistic, StatedLinguisticSource
 from gate.evidence.stated_one_stage import StatedOneStage, StatedOneStageSource
 from gate.evidence.stated_top_k import StatedTopK, StatedTopKSource
 from gate.evidence.stated_two_stage import StatedTwoStage, StatedTwoStageSource
-from gate.evidence.second_opinion import SecondOpinion, SecondOpinionSource
 
 SOURCES = (
     DraftSource,
@@ -37,6 +38,7 @@ SOURCES = (
     SimilaritiesSource,
     SecondOpinionSource,
     ClosedBookSource,
+    CautiousSource,
     LeaveOneOutSource,
 )
 
@@ -47,6 +49,8 @@ __all__ = [
     "Answerability",
     "AnswerabilitySource",
     "Asked",
+    "Cautious",
+    "CautiousSource",
     "ClosedBook",
     "ClosedBookSource",
     "Draft",
@@ -66,6 +70,8 @@ __all__ = [
     "RephrasingsSource",
     "Samples",
     "SamplesSource",
+    "SecondOpinion",
+    "SecondOpinionSource",
     "Similarities",
     "SimilaritiesSource",
     "StatedLinguistic",
@@ -76,6 +82,4 @@ __all__ = [
     "StatedTopKSource",
     "StatedTwoStage",
     "StatedTwoStageSource",
-    "SecondOpinion",
-    "SecondOpinionSource",
 ]

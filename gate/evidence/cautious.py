@@ -1,4 +1,4 @@
-"""Cautious: the answer of an upstream that is told to give one only if it is sure (dual knowledge, Huang et al. 2025)."""
+"""Cautious: what an upstream answers that is told to answer only if it is sure (ConfQA, Huang et al. 2025)."""
 
 from __future__ import annotations
 

@@ -2,23 +2,23 @@
 
 from gate.ports import Signal
 from gate.signals.agreement import AGREEMENT_SIGNALS, VoteShare
+from gate.signals.cautious import CautiousAgreement, CautiousAssured
 from gate.signals.graph import GRAPH_SIGNALS
 from gate.signals.hedging import HEDGING_SIGNALS
+from gate.signals.json_fields import JsonFieldAgreement
+from gate.signals.leave_one_out import LEAVE_ONE_OUT_SIGNALS
 from gate.signals.lexical import DraftLexicalSimilarity, LexicalSimilarity
 from gate.signals.local_normalisation import TextProbabilityShare
 from gate.signals.p_true import P_TRUE_SIGNALS
 from gate.signals.perturbation import PERTURBATION_SIGNALS
 from gate.signals.question import QUESTION_SIGNALS
-from gate.signals.agreement import VoteShare
-from gate.signals.json_fields import JsonFieldAgreement
-from gate.signals.leave_one_out import LEAVE_ONE_OUT_SIGNALS
 from gate.signals.retrieval import AnswerInPassages, PassageScore, QuestionInPassages
 from gate.signals.second_opinion import SECOND_OPINION_SIGNALS
 from gate.signals.semantic_entropy import SemanticConcentration, WeightedSemanticConcentration
 from gate.signals.token import TOKEN_SIGNALS
+from gate.signals.tool_call import TOOL_SIGNALS
 from gate.signals.verbalized import VERBALIZED_SIGNALS
 from gate.signals.volume import SemanticCompactness
-from gate.signals.tool_call import TOOL_SIGNALS
 
 SIGNALS: tuple[Signal, ...] = (
     *TOKEN_SIGNALS,
@@ -41,6 +41,8 @@ SIGNALS: tuple[Signal, ...] = (
     *VERBALIZED_SIGNALS,
     *P_TRUE_SIGNALS,
     *SECOND_OPINION_SIGNALS,
+    CautiousAgreement(),
+    CautiousAssured(),
     *LEAVE_ONE_OUT_SIGNALS,
     *TOOL_SIGNALS,
     JsonFieldAgreement(),

@@ -32,27 +32,8 @@ SHARED = {
     "token_logprob_min": "uqlm.min_probability",
 }
 """Signals that are the same quantity as a scorer of uqlm's, or a monotone function of it."""
-WORDS = [
-    "the",
-    "river",
-    "flows",
-    "past",
-    "Lagos",
-    "and",
-    "Abeokuta",
-    "into",
-    "a",
-    "lagoon",
-    "which",
-    "Portuguese",
-    "sailors",
-    "named",
-    "in",
-    "1472",
-    "for",
-    "its",
-    "lakes",
-]
+TEXT = "the river flows past Lagos and Abeokuta into a lagoon which sailors from Portugal named in 1472 for its lakes"
+WORDS = TEXT.split()
 ASKED = Question.from_text("Which lagoon did Portuguese sailors name in 1472, and which river flows into it?")
 FREE = Cost()
 

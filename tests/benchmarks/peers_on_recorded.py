@@ -1,4 +1,4 @@
-"""The peers' scores for recorded answers: by their own code where it runs, as recorded where the model itself is asked."""
+"""The peers' scores of recorded answers: by their own code, and as recorded where they would ask the model."""
 
 from __future__ import annotations
 

@@ -190,15 +190,13 @@ class Measured:
 
     found: Set
     combined: Combined
-    control: Scored | None
-    """A combination of nothing but the recorded numbers that gate has no signal for."""
 
 
 def measured(group: Group) -> Measured:
     found = group.read()
     right = np.array([answer.correct for answer in found.answers])
     names = [signal.name for signal in SIGNALS if signal.name not in LEARNED]
-    return Measured(found, combine(found.answers, names, right), None)
+    return Measured(found, combine(found.answers, names, right))
 
 
 @dataclass(frozen=True)
@@ -358,13 +356,10 @@ def main() -> None:
         "skipped": skipped,
     }
     table = markdown(HEAD, map(row, reports))
-    costs = "".join(f"- {name}: {value}\n" for name, value in cost.items())
-    aims = "".join(
-        f"- {k}: {v:.4f}\n" if isinstance(v, float) else f"- {k}: {v}\n" for k, v in result["summary"].items()
-    )
-    page = f"{result['machine']}, {result['date']}\n\n{table}\n{aims}\n{costs}\n" + "".join(
-        f"- skipped {s}\n" for s in skipped
-    )
+    aims = "".join(f"- {name}: {value:.4g}\n" for name, value in summary(reports).items())
+    costs = "".join(f"- {name}: {value:.4g}\n" for name, value in cost.items())
+    left_out = "".join(f"- skipped {reason}\n" for reason in skipped)
+    page = f"{result['machine']}, {result['date']}\n\n{table}\n{aims}\n{costs}\n{left_out}"
     target = ROOT / "build" / "bench-quality.json"
     target.parent.mkdir(exist_ok=True)
     target.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

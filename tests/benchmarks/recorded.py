@@ -1,8 +1,8 @@
 """Recorded answers of real models as evidence: rows of a folder's JSON lines, read by gate's own sources and signals.
 
-What the recording holds is put in as the fact it is (the draft, its samples, a stated confidence …); what can be computed
-from that with no call (meanings, similarities …) is gathered by the sources that gate runs in service. Fields that tell
-the label (references, grades of other answers, human ratings) are never looked at.
+What the recording holds is put in as the fact it is (the draft, its samples, a stated confidence …); what can be
+computed from that with no call (meanings, similarities …) is gathered by the sources that gate runs in service. Fields
+that tell the label (references, grades of other answers, human ratings) are never looked at.
 """
 
 from __future__ import annotations
@@ -16,8 +16,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from gate.evidence.comparison import Comparison
 
 from gate.drivers import Recording, ThreadedDriver, World
 from gate.embedders import HashedNgrams
@@ -38,8 +36,9 @@ from gate.evidence import (
     StatedLinguistic,
     StatedTwoStage,
 )
+from gate.evidence.comparison import Comparison, likeness
 from gate.evidence.p_true import Options
-from gate.evidence.stated import stated_level
+from gate.evidence.stated import level_in
 from gate.pipeline import measure
 from gate.ports import Evidence, Fact, Missing, Profile, Round
 from gate.signals import SIGNALS
@@ -260,7 +259,7 @@ def _stated(row: Row, extra: Row) -> Iterator[Fact]:
     elif isinstance(row.get("verbalized"), int | float):
         yield StatedTwoStage(FREE, float(row["verbalized"]))
     if isinstance(extra.get("verbalized_qual"), str):
-        yield StatedLinguistic(FREE, stated_level(extra["verbalized_qual"]))
+        yield StatedLinguistic(FREE, level_in(extra["verbalized_qual"]))
 
 
 def _others(extra: Row, draft: Generation) -> Iterator[Fact]:
@@ -278,7 +277,7 @@ def _others(extra: Row, draft: Generation) -> Iterator[Fact]:
 
 def _compared(text: str, draft: Generation) -> tuple[Generation, bool, float]:
     other = Generation(text)
-    return other, SAME.same(other, draft), SAME.similarity_of(other, draft)
+    return other, SAME.same(other, draft), likeness(other, draft)
 
 
 def _scalars(extra: Row) -> Iterator[tuple[str, float]]:

@@ -1,10 +1,10 @@
-"""Second opinions, the answer without passages, and the answers with one passage left out."""
+"""Second opinions, the answer without passages, the answer only if sure, and the answers with one passage left out."""
 
 from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from gate.evidence import ClosedBook, LeaveOneOut, SecondOpinion
+from gate.evidence import Cautious, ClosedBook, LeaveOneOut, SecondOpinion
 from gate.ports import Fact
 from gate.types import Cost, Generation
 from tests.signals.scenes.core import GENERATIONS, answer
@@ -20,6 +20,8 @@ def facts(draw: st.DrawFn) -> tuple[Fact, ...]:
     if draw(st.booleans()):
         made.append(ClosedBook(Cost(), draw(GENERATIONS), draw(st.booleans()), draw(SIMILARITIES)))
     if draw(st.booleans()):
+        made.append(Cautious(Cost(), draw(GENERATIONS), draw(st.booleans()), draw(SIMILARITIES)))
+    if draw(st.booleans()):
         answers = draw(st.lists(GENERATIONS, min_size=1, max_size=5).map(tuple))
         labels = draw(st.lists(st.integers(0, 3), min_size=len(answers), max_size=len(answers)).map(tuple))
         made.append(LeaveOneOut(Cost(), answers, labels))
@@ -32,6 +34,7 @@ def sure() -> tuple[Fact, ...]:
     return (
         SecondOpinion(Cost(), said, True, 1.0, "large"),
         ClosedBook(Cost(), said, True, 1.0),
+        Cautious(Cost(), said, True, 1.0),
         LeaveOneOut(Cost(), without, (0, 0, 0)),
     )
 
@@ -42,5 +45,6 @@ def unsure() -> tuple[Fact, ...]:
     return (
         SecondOpinion(Cost(), said, False, 0.2, "large"),
         ClosedBook(Cost(), said, False, 0.2),
+        Cautious(Cost(), Generation("I don't know"), False, 0.2),
         LeaveOneOut(Cost(), without, (0, 1, 2)),
     )
