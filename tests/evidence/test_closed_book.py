@@ -6,12 +6,16 @@ from dataclasses import replace
 
 import pytest
 
+from gate.drivers import Recording, ThreadedDriver
+from gate.effects import Flow
 from gate.errors import EvidenceUnavailable
 from gate.evidence import ClosedBook, ClosedBookSource, Draft
+from gate.pipeline import answer
 from gate.ports import Evidence
+from gate.tuning.full_evidence import full_evidence
 from gate.types import Cost, Generation
 from tests.evidence.asking_again import ASKED, gathered, reading
-from tests.scripted import Scripted, always
+from tests.scripted import Scripted, always, plan_over, world_of
 
 
 def test_the_question_is_asked_again_as_the_caller_put_it() -> None:
@@ -46,3 +50,18 @@ def test_without_passages_there_is_nothing_to_take_away() -> None:
     with pytest.raises(EvidenceUnavailable, match="says nothing"):
         gathered(ClosedBookSource(), reading("Lagos"), small, evidence=silent)
     assert small.asked == []
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["serving", "collecting"])
+def test_the_draft_of_the_round_before_is_the_closed_book_answer_and_costs_no_call(whole: bool) -> None:
+    """Five different samples closed book send the question on to the passages, and there the draft differs."""
+    small = Scripted("small", lambda e, i: "Nigeria" if "city" in e.messages[-1].content else f"answer {e.n} {i}")
+    plan = plan_over({"small": small}, passages=True)
+    plan = replace(plan, tiers=((*plan.tiers[0], ClosedBookSource()),))
+    flow: Flow[object] = full_evidence(plan, ASKED) if whole else answer(plan, ASKED)
+    recording, driver = Recording(), ThreadedDriver(world_of({"small": small}))
+    driver.run(flow, recording)
+    driver.close()
+    assert len([effect for effect in small.asked if effect.messages == ASKED.messages and effect.n == 1]) == 1
+    if not whole:
+        assert recording.steps[-1].signals.value("closed_book_agreement") == 0.0

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+from pathlib import Path
+
 import pytest
+import yaml
 from pydantic import ValidationError
 
-from gate.errors import EvidenceUnavailable, UpstreamError
+from gate.assemble import assemble
+from gate.errors import EvidenceUnavailable, UnknownName, UpstreamError
 from gate.evidence import Draft, SecondOpinion, SecondOpinionSource
+from gate.policy import read
 from gate.ports import Evidence, Profile, Uses
-from gate.types import Cost, Generation
+from gate.types import Cost, Generation, Question
 from tests.evidence.asking_again import DRAFTED, gathered, reading
 from tests.scripted import Answer, Scripted, always
 
@@ -73,3 +79,32 @@ def test_the_upstream_is_named_and_looked_up() -> None:
     for wrong in ({}, {"upstream": ""}, {"upstream": "large", "temperature": 3}):
         with pytest.raises(ValidationError):
             SecondOpinionSource.model_validate(wrong)
+
+
+POLICY = {
+    "name": "mine",
+    "promise": {"max_error": 0.1},
+    "upstreams": {"small": {"kind": "pocket", "model": "small"}, "other": {"kind": "pocket", "model": "large"}},
+    "ladder": ["small"],
+    "tiers": [["draft", "samples", "meanings", "second_opinion"]],
+    "evidence": {"second_opinion": {"upstream": "other"}},
+    "signals": ["vote_share", "second_opinion_agreement", "second_opinion_similarity"],
+    "calibrator": "vote_share",
+    "rule": {"answer_at": 0.8},
+}
+
+
+def test_a_policy_names_it_and_what_runs_is_hashed(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump(POLICY), encoding="utf-8")
+    with closing(assemble(read(path))) as gateway:
+        assert "upstream:other" in gateway.running
+        outcome, _ = gateway.ask(Question.from_text("Where is Lagos?"))
+    assert outcome.steps[-1].signals.value("second_opinion_agreement") in {0.0, 1.0}
+
+
+def test_an_upstream_the_policy_does_not_have_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump({**POLICY, "evidence": {"second_opinion": {"upstream": "othr"}}}), encoding="utf-8")
+    with pytest.raises(UnknownName, match=r"mine\.yaml:\d+: unknown upstream 'othr'; did you mean 'other'"):
+        assemble(read(path))

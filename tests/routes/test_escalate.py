@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gate.ports import Evidence, Profile, Round
 from gate.routes import EscalateRoute
-from gate.types import Action, Cost, Decision, Message, Passage, Question
+from gate.types import Action, Cost, Decision, Generation, Message, Passage, Question
 
 PROFILES = {"small": Profile(n=8), "middle": Profile(n=1, seed=False), "large": Profile(logprobs=False)}
 ROUTE = EscalateRoute(tuple(PROFILES), PROFILES)
@@ -60,3 +60,8 @@ def test_climbing_from_the_first_visits_every_rung_once(ladder: list[str]) -> No
         round_ = followed(route, round_)
         visited.append(round_.upstream)
     assert visited == ladder
+
+
+def test_what_another_upstream_answered_closed_book_stays_behind() -> None:
+    first = dataclasses.replace(opening("small"), closed_book=Generation("Nigeria"))
+    assert followed(ROUTE, first).closed_book is None
