@@ -75,7 +75,7 @@ class DraftLexicalSimilarity:
         draft, samples = evidence.find(Draft), evidence.find(Samples)
         if draft is None:
             return Missing(evidence.missing.get(Draft, "there is no draft"))
-        if samples is None:
+        if samples is None or not samples.generations:
             return Missing(evidence.missing.get(Samples, "no samples were drawn"))
         return mean_similarity_to(_words(draft.generation), [_words(generation) for generation in samples.generations])
 
