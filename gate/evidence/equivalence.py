@@ -105,9 +105,6 @@ def judged(judge: str, question: str, wordings: tuple[str, ...], known: Verdicts
     if places:
         reply = yield from entail(Entail(judge, tuple((texts[i], texts[j]) for i, j in places)))
         cost = reply.cost
-        if len(reply.value.verdicts) != len(places):
-            given = len(reply.value.verdicts)
-            raise EvidenceUnavailable(f"the judge {judge!r} gave {given} verdicts on {len(places)} pairs", cost)
         for (i, j), verdict in zip(places, reply.value.verdicts, strict=True):
             rows[i][j] = verdict
     return Verdicts(judge, wordings, tuple(map(tuple, rows))), cost

@@ -8,6 +8,7 @@ import string
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from gate.errors import EvidenceUnavailable
 from gate.evidence.asking import refused
@@ -17,6 +18,7 @@ from gate.ports import Evidence
 from gate.types import Generation
 
 _NUMBER_OR_MARK = re.compile(r"(?<!\w)-?\.?\d+(?:[-.,:/]\d+)*|[^\w\s]|_")
+_SHORT = 1000
 _ARTICLES = re.compile(r"\b(a|an|the)\b")
 
 
@@ -81,12 +83,20 @@ def normalize(text: str) -> str:
     Marks inside and before a number stay, for 3.5 is not 35 nor -5. What would leave nothing is left in: "A" is an
     answer too. Normalising twice is normalising once.
     """
+    return _remembered(text) if len(text) <= _SHORT else _normalized(text)
+
+
+def _normalized(text: str) -> str:
     folded = _folded(text)
     for _ in range(8):  # taking a mark out can bring together what composes; once more is all it ever took
         again, folded = folded, _folded(folded)
         if again == folded:
             break
     return folded
+
+
+_remembered = lru_cache(maxsize=2048)(_normalized)
+"""Many signals of one decision look at the same few answers. Kept in memory alone, two million characters at most."""
 
 
 def _folded(text: str) -> str:

@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gate.drivers import Recording, ThreadedDriver, World
-from gate.errors import EvidenceUnavailable
 from gate.evidence.equivalence import Verdicts, by_entailment, by_quantity, encodable, grouping, judged, likeness
 from gate.prompts import load
 from gate.types import Cost, Entailment
@@ -119,6 +118,6 @@ def test_the_verdicts_stand_premise_by_hypothesis() -> None:
 
 
 def test_verdicts_that_are_missing_are_no_evidence() -> None:
-    with pytest.raises(EvidenceUnavailable, match="gave 1 verdicts on 2 pairs") as caught:
+    with pytest.raises(UpstreamError, match="gave 1 verdicts for 2 pairs") as caught:
         asked(ScriptedJudge(lambda premise, hypothesis: YES, lost=1), ("a", "b"))
     assert caught.value.cost is not None
