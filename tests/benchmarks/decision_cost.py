@@ -36,12 +36,13 @@ TEXT = "the river flows past Lagos and Abeokuta into a lagoon which sailors from
 WORDS = TEXT.split()
 ASKED = Question.from_text("Which lagoon did Portuguese sailors name in 1472, and which river flows into it?")
 FREE = Cost()
+Scene = tuple[Generation, tuple[Generation, ...]]
+"""A draft and its samples."""
 
 
 def decision_cost(*, peers: bool) -> dict[str, float]:
     """Milliseconds of CPU a decision, medians over the decisions; with the share of uqlm's for what both compute."""
-    rng = random.Random(0)
-    scenes = [(_answer(rng), tuple(_answer(rng) for _ in range(SAMPLES))) for _ in range(DECISIONS)]
+    scenes, others = _scenes(0), _scenes(1)  # texts of their own: what one measurement folded, the next must fold too
     everything: Sequence[EvidenceSource] = (
         MeaningsSource(),
         SimilaritiesSource(),
@@ -50,7 +51,7 @@ def decision_cost(*, peers: bool) -> dict[str, float]:
     common = tuple(signal for signal in SIGNALS if signal.name in SHARED)
     made = {
         f"all {len(SIGNALS)} signals and the evidence they need": _median(scenes, everything, SIGNALS),
-        "what uqlm shares": _median(scenes, (MeaningsSource(),), common),
+        "what uqlm shares": _median(others, (MeaningsSource(),), common),
     }
     if peers:
         rows = [_row(place, *scene) for place, scene in enumerate(scenes)]
@@ -58,6 +59,11 @@ def decision_cost(*, peers: bool) -> dict[str, float]:
         theirs = statistics.median(1000 * sum(row[name] for name in SHARED.values()) for row in spent)
         made |= {"the same by uqlm": theirs, "uqlm / gate": theirs / made["what uqlm shares"]}
     return made
+
+
+def _scenes(seed: int) -> list[Scene]:
+    rng = random.Random(seed)
+    return [(_answer(rng), tuple(_answer(rng) for _ in range(SAMPLES))) for _ in range(DECISIONS)]
 
 
 def _answer(rng: random.Random) -> Generation:
@@ -75,7 +81,7 @@ def _token(rng: random.Random, text: str) -> TokenLogprob:
 
 
 def _median(
-    scenes: Sequence[tuple[Generation, tuple[Generation, ...]]],
+    scenes: Sequence[Scene],
     sources: Sequence[EvidenceSource],
     signals: Sequence[Signal],
 ) -> float:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gate.drivers import Recording, ThreadedDriver, World
+from gate.errors import UpstreamError
 from gate.evidence.equivalence import Verdicts, by_entailment, by_quantity, encodable, grouping, judged, likeness
 from gate.prompts import load
 from gate.types import Cost, Entailment
