@@ -249,6 +249,10 @@ def _check_uses(file: PolicyFile, plan: Plan, world: World) -> None:
             for name in wanted:
                 if name not in known:
                     raise UnknownName(kind, name, known, where=where)
+        for name, fingerprint in uses.fitted_with:
+            if (running := world.embedders[name].fingerprint) != fingerprint:
+                reason = f"its file was fitted with the embedder {fingerprint!r}, but {name!r} is {running!r}"
+                raise ConfigError(reason, where=where)
         for name in uses.prompts:
             try:
                 prompts.load(name)

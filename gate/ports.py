@@ -114,6 +114,8 @@ class Uses:
     """Judges of entailment."""
     prompts: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
+    fitted_with: tuple[tuple[str, str], ...] = ()
+    """Embedders, each with the fingerprint of the one a file was fitted with: no other may run under that name."""
 
 
 class EvidenceSource(Protocol):

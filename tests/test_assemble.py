@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from gate.gateway import Gateway
 from gate.log.jsonl import without_text
 from gate.policy import find, read
 from gate.types import Action, Budget, Question
+from tests.evidence.pools import two_topics_file
 
 SHIPPED = ("balanced", "strict", "cost-saver")
 ASKED = Question.from_text("Where is Lagos?")
@@ -157,3 +159,37 @@ def test_nonsense_is_not_answered(balanced: Gateway) -> None:
     asked = ("Where is Blorptown-on-Zyx?", "asdkjh qwe zxc?", "🦜🦜🦜", "أين تقع؟", "x" * 300)
     outcomes = [balanced.ask(Question.from_text(text))[0] for text in asked]
     assert sum(outcome.answered for outcome in outcomes) <= 1
+
+
+def with_neighbours(folder: Path, *, pool: str | None = None, **embedder: object) -> Path:
+    """The small model with evidence from a reference pool beside the policy."""
+    shutil.copy(two_topics_file(), folder / "pool.npz")
+    return changed(
+        folder,
+        tiers=[["draft", "neighbours", "samples", "meanings"]],
+        signals=["neighbour_accuracy", "upstream_skill", "vote_share"],
+        evidence={"neighbours": {"path": pool or "pool.npz", "embedder": "words"}},
+        embedders={"words": {"kind": "hashed_ngrams", **embedder}},
+    )
+
+
+def test_a_reference_pool_lies_beside_the_policy_and_counts_among_what_runs(tmp_path: Path) -> None:
+    gateway = load_gateway(str(with_neighbours(tmp_path)))
+    assert {"file:pool.npz", "embedder:words"} <= gateway.running.keys()
+    outcome, _ = gateway.ask(ASKED)
+    readings = {reading.signal: reading.value for reading in outcome.steps[0].signals.readings}
+    assert readings["neighbour_accuracy"] is not None
+    assert readings["upstream_skill"] is not None
+
+
+def test_a_reference_pool_of_another_embedder_is_refused_with_the_line(tmp_path: Path) -> None:
+    path = with_neighbours(tmp_path, dimensions=64)
+    with pytest.raises(ConfigError, match="fitted with the embedder 'hashed_ngrams-1-512', but 'words' is") as caught:
+        load_gateway(str(path))
+    assert str(caught.value).startswith(f"{path}:")
+
+
+def test_a_reference_pool_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    path = with_neighbours(tmp_path, pool="none.npz")
+    with pytest.raises(ConfigError, match=r"none\.npz: cannot read the reference pool"):
+        load_gateway(str(path))

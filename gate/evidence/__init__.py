@@ -8,6 +8,7 @@ from gate.evidence.draft import Draft, DraftSource
 from gate.evidence.leave_one_out import LeaveOneOut, LeaveOneOutSource
 from gate.evidence.meanings import Meanings, MeaningsSource
 from gate.evidence.p_true import PTrue, PTrueSource
+from gate.evidence.neighbours import Neighbours, NeighboursSource
 from gate.evidence.passages import Passages, PassagesSource
 from gate.evidence.perturbations import Perturbations, PerturbationsSource
 from gate.evidence.question import Asked, QuestionSource
@@ -40,6 +41,7 @@ SOURCES = (
     ClosedBookSource,
     CautiousSource,
     LeaveOneOutSource,
+    NeighboursSource,
 )
 
 __all__ = [
@@ -61,6 +63,8 @@ __all__ = [
     "MeaningsSource",
     "PTrue",
     "PTrueSource",
+    "Neighbours",
+    "NeighboursSource",
     "Passages",
     "PassagesSource",
     "Perturbations",

@@ -12,6 +12,8 @@ from gate.signals.local_normalisation import TextProbabilityShare
 from gate.signals.p_true import P_TRUE_SIGNALS
 from gate.signals.perturbation import PERTURBATION_SIGNALS
 from gate.signals.question import QUESTION_SIGNALS
+from gate.signals.agreement import VoteShare
+from gate.signals.neighbours import NEIGHBOUR_SIGNALS
 from gate.signals.retrieval import AnswerInPassages, PassageScore, QuestionInPassages
 from gate.signals.second_opinion import SECOND_OPINION_SIGNALS
 from gate.signals.semantic_entropy import SemanticConcentration, WeightedSemanticConcentration
@@ -46,4 +48,5 @@ SIGNALS: tuple[Signal, ...] = (
     *LEAVE_ONE_OUT_SIGNALS,
     *TOOL_SIGNALS,
     JsonFieldAgreement(),
+    *NEIGHBOUR_SIGNALS,
 )

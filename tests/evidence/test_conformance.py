@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, cast
 
@@ -20,6 +20,7 @@ from gate.ports import Evidence, EvidenceSource, Fact, Profile, Round, Signal, U
 from gate.prompts import load
 from gate.signals import SIGNALS
 from gate.types import Cost, Passage, Question
+from tests.evidence.pools import two_topics_file
 from tests.scripted import Scripted, plan_over, world_of
 
 PROFILES = {
@@ -31,8 +32,11 @@ PROFILES = {
     "bare": Profile(logprobs=False, top_logprobs=0, n=1, tools=False, seed=False),
 }
 ASKED = Question.from_text("Where is Lagos?")
-OPTIONS: dict[str, dict[str, Any]] = {"second_opinion": {"upstream": "other"}}
-"""For the sources that have options without a default."""
+OPTIONS: Mapping[str, Callable[[], dict[str, Any]]] = {
+    "second_opinion": lambda: {"upstream": "other"},
+    "neighbours": lambda: {"path": two_topics_file(), "embedder": "hashed"},
+}
+"""What a policy must say of a source that has no defaults for it."""
 each = pytest.mark.parametrize("kind", SOURCES, ids=lambda kind: str(kind.name))
 every_profile = pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES.keys())
 
@@ -43,9 +47,13 @@ def obliging(effect: Generate, place: int) -> str:
     return "\n".join(f"{number}. Nigeria {number}?" for number in range(int(wanted[1]))) if wanted else "Nigeria"
 
 
+def options_of(kind: type[BaseModel]) -> dict[str, Any]:
+    name = cast("EvidenceSource", kind).name
+    return OPTIONS[name]() if name in OPTIONS else {}
+
+
 def source_of(kind: type[BaseModel]) -> EvidenceSource:
-    source = cast("EvidenceSource", kind)
-    return cast("EvidenceSource", kind.model_validate(OPTIONS.get(source.name, {})))
+    return cast("EvidenceSource", kind.model_validate(options_of(kind)))
 
 
 def opening(profile: Profile) -> Round:
@@ -107,7 +115,7 @@ def test_what_a_source_needs_is_provided_by_one_listed_before_it(kind: type[Base
 @each
 def test_an_option_it_does_not_have_is_refused_and_those_it_has_are_fixed(kind: type[BaseModel]) -> None:
     with pytest.raises(ValidationError, match="no_such_option"):
-        kind.model_validate({**OPTIONS.get(source_of(kind).name, {}), "no_such_option": 1})
+        kind.model_validate({**options_of(kind), "no_such_option": 1})
     assert kind.model_config.get("frozen")
     assert source_of(kind) == source_of(kind)
 
