@@ -7,8 +7,8 @@ from gate.evidence.closed_book import ClosedBook, ClosedBookSource
 from gate.evidence.draft import Draft, DraftSource
 from gate.evidence.leave_one_out import LeaveOneOut, LeaveOneOutSource
 from gate.evidence.meanings import Meanings, MeaningsSource
-from gate.evidence.p_true import PTrue, PTrueSource
 from gate.evidence.neighbours import Neighbours, NeighboursSource
+from gate.evidence.p_true import PTrue, PTrueSource
 from gate.evidence.passages import Passages, PassagesSource
 from gate.evidence.perturbations import Perturbations, PerturbationsSource
 from gate.evidence.question import Asked, QuestionSource
@@ -61,10 +61,10 @@ __all__ = [
     "LeaveOneOutSource",
     "Meanings",
     "MeaningsSource",
-    "PTrue",
-    "PTrueSource",
     "Neighbours",
     "NeighboursSource",
+    "PTrue",
+    "PTrueSource",
     "Passages",
     "PassagesSource",
     "Perturbations",

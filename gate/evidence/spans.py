@@ -16,6 +16,7 @@ import unicodedata
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import accumulate
 
 from gate.evidence.words import STOP_WORDS, placed_words
@@ -27,6 +28,7 @@ Placed = tuple[int, int, str]
 _MARKUP = re.compile(r"<(?!0x[0-9A-Fa-f]{2}>)/?[^<>\s]+>|token_id:\d+")
 _BYTE = re.compile(rb"<0x([0-9A-Fa-f]{2})>|\\x([0-9a-fA-F]{2})")
 _RAW = str.maketrans({"\u2581": " ", "\u0120": " ", "\u010a": "\n", "\ufffd": "\u02bc"})
+_DRAFTS = 32
 _PARTS = re.compile(r"[-'\u2019.,:/]")
 _CLITICS = frozenset({"d", "ll", "m", "re", "ve"})
 _ABBREVIATED = re.compile(r"\b(?:Dr|Ft|Jr|Mr|Mrs|Ms|Mt|Prof|Sr|St|vs|[A-Z](?:\.[A-Z])*)\Z")
@@ -71,8 +73,7 @@ def content_tokens(generation: Generation) -> tuple[int, ...]:
     Stop words are English; in any other language all words count. An answer of nothing but stop words is taken whole.
     A capital "A" that is no article (a choice, a grade) and an acronym ("US", "WHO") are content.
     """
-    spelled = _spell(generation)
-    return _overlapping(spelled, _content(spelled.text, placed_words(spelled.text)))
+    return _content_tokens(*_as_written(generation))
 
 
 def entity_tokens(generation: Generation) -> tuple[int, ...]:
@@ -81,9 +82,7 @@ def entity_tokens(generation: Generation) -> tuple[int, ...]:
     A capitalised word that begins a sentence says nothing by its capital: it is a name where another capitalised word
     follows it, or where no word of the answer is written small ("Paris"). Scripts without case have numbers only.
     """
-    spelled = _spell(generation)
-    placed = placed_words(spelled.text)
-    return _overlapping(spelled, _entities(spelled.text, placed, _content(spelled.text, placed)))
+    return _entity_tokens(*_as_written(generation))
 
 
 def answer_tokens(generation: Generation) -> range:
@@ -94,10 +93,7 @@ def answer_tokens(generation: Generation) -> range:
     last bold or LaTeX piece of the last paragraph; without that, the last line that is not empty, which in an answer of
     one line is all of it.
     """
-    spelled = _spell(generation)
-    begin, end = answer_place(spelled.text)
-    where = _overlapping(spelled, [(begin, end, "")] if begin < end else [])
-    return range(where[0], where[-1] + 1) if where else range(0)
+    return _answer_tokens(*_as_written(generation))
 
 
 def first_answer_token(generation: Generation) -> range:
@@ -118,9 +114,37 @@ class _Spelling:
     bounds: Sequence[int]
 
 
-def _spell(generation: Generation) -> _Spelling:
-    pieces = [token.token for token in generation.tokens or ()]
-    text, whole = _spoken(generation.text).strip(), "".join(pieces)
+def _as_written(generation: Generation) -> tuple[str, tuple[str, ...]]:
+    return generation.text, tuple(token.token for token in generation.tokens or ())
+
+
+# A dozen signals of one decision ask for the spans of the same draft: the last few are remembered.
+
+
+@lru_cache(maxsize=_DRAFTS)
+def _content_tokens(text: str, tokens: tuple[str, ...]) -> tuple[int, ...]:
+    spelled = _spell(text, tokens)
+    return _overlapping(spelled, _content(spelled.text, placed_words(spelled.text)))
+
+
+@lru_cache(maxsize=_DRAFTS)
+def _entity_tokens(text: str, tokens: tuple[str, ...]) -> tuple[int, ...]:
+    spelled = _spell(text, tokens)
+    placed = placed_words(spelled.text)
+    return _overlapping(spelled, _entities(spelled.text, placed, _content(spelled.text, placed)))
+
+
+@lru_cache(maxsize=_DRAFTS)
+def _answer_tokens(text: str, tokens: tuple[str, ...]) -> range:
+    spelled = _spell(text, tokens)
+    begin, end = answer_place(spelled.text)
+    where = _overlapping(spelled, [(begin, end, "")] if begin < end else [])
+    return range(where[0], where[-1] + 1) if where else range(0)
+
+
+def _spell(said: str, tokens: tuple[str, ...]) -> _Spelling:
+    pieces = list(tokens)
+    text, whole = _spoken(said).strip(), "".join(pieces)
     at = whole.rfind(text)
     if at < 0:
         pieces = _spelled_out(pieces)

@@ -9,11 +9,10 @@ from gate.signals.json_fields import JsonFieldAgreement
 from gate.signals.leave_one_out import LEAVE_ONE_OUT_SIGNALS
 from gate.signals.lexical import DraftLexicalSimilarity, LexicalSimilarity
 from gate.signals.local_normalisation import TextProbabilityShare
+from gate.signals.neighbours import NEIGHBOUR_SIGNALS
 from gate.signals.p_true import P_TRUE_SIGNALS
 from gate.signals.perturbation import PERTURBATION_SIGNALS
 from gate.signals.question import QUESTION_SIGNALS
-from gate.signals.agreement import VoteShare
-from gate.signals.neighbours import NEIGHBOUR_SIGNALS
 from gate.signals.retrieval import AnswerInPassages, PassageScore, QuestionInPassages
 from gate.signals.second_opinion import SECOND_OPINION_SIGNALS
 from gate.signals.semantic_entropy import SemanticConcentration, WeightedSemanticConcentration

@@ -172,9 +172,9 @@ def _gini(logprobs: Collection[float]) -> float:
 
 def _self_certainty(logprobs: Collection[float]) -> float:
     peak = max(logprobs)
-    least, k = peak - _DEEPEST, len(logprobs)
-    kept = [logprob if logprob > least else least for logprob in logprobs]
-    return max(0.0, log(sum([exp(logprob - peak) for logprob in kept]) / k) + peak - sum(kept) / k)
+    below = [max(-_DEEPEST, logprob - peak) for logprob in logprobs]
+    k = len(below)
+    return min(_DEEPEST, max(0.0, log(sum([exp(depth) for depth in below]) / k) - sum(below) / k))
 
 
 _LOG, _SHARE, _GAP, _DIVERGENCE = (-math.inf, 0.0), (0.0, 1.0), (-1.0, 1.0), (0.0, _DEEPEST)

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from gate.tuning.reference_pool import Encoder, LabelledAnswer, facts_of, fit
 
 from gate.evidence import Neighbours
-from gate.ports import Evidence
+from gate.ports import Evidence, Missing
 from gate.signals import SIGNALS
+from gate.tuning.reference_pool import Encoder, LabelledAnswer, facts_of, fit
 from tests.benchmarks.recorded import EMBEDDER, Answered
 
 _FROM_NEIGHBOURS = tuple(signal for signal in SIGNALS if Neighbours in signal.needs)
@@ -39,10 +39,10 @@ def _nothing(answers: Sequence[Answered]) -> Array:
     return np.full((len(answers), len(LEARNED)), np.nan)
 
 
-def _read(facts: Sequence[Neighbours | None]) -> Array:
+def _read(facts: Sequence[Neighbours | Missing]) -> Array:
     made = np.full((len(facts), len(LEARNED)), np.nan)
     for place, fact in enumerate(facts):
-        if fact is not None:
+        if isinstance(fact, Neighbours):
             said = [signal.measure(Evidence().having(fact)) for signal in _FROM_NEIGHBOURS]
             made[place] = [value if isinstance(value, float) else np.nan for value in said]
     return made
