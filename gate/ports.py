@@ -87,6 +87,8 @@ class Round:
     messages: tuple[Message, ...]
     """What the upstream is sent: the question's messages, or a prompt that also holds passages."""
     passages: tuple[Passage, ...] = ()
+    found: tuple[Passage, ...] = ()
+    """What was retrieved for an upstream before this one: it is quoted again without another search."""
     prompt: Prompt | None = None
     """The prompt the passages are quoted in; None when there are none."""
     calls_left: int | None = None

@@ -179,8 +179,16 @@ UP_FIRST = ThresholdRule(answer_at=0.8, otherwise=(Action.ESCALATE, Action.RETRI
             plan("small", "large", passages=True),
             sure_when(lambda e: e.upstream == "large"),
             ["small x1", "small x5", "retrieve: uncertain", "search", "small x1 reading", "small x5 reading",
-             "escalate: uncertain", "large x1 reading", "large x5 reading", "answer: confident"],
+             "escalate: uncertain", "large x1", "large x5", "answer: confident"],
             "Nigeria",
+        ),
+        (
+            plan("small", "large", passages=True),
+            unsure,
+            ["small x1", "small x5", "retrieve: uncertain", "search", "small x1 reading", "small x5 reading",
+             "escalate: uncertain", "large x1", "large x5", "retrieve: uncertain", "large x1 reading",
+             "large x5 reading", "abstain: uncertain"],
+            "I do not know.",
         ),
         (
             plan("small", "large", passages=True, rule=UP_FIRST),
@@ -206,13 +214,15 @@ def test_exactly_what_is_asked_and_decided(made: Plan, script: Script, noted: li
 
 
 def test_an_answer_carries_its_author_tokens_passages_and_stage() -> None:
-    outcome, _ = play(plan("small", "large", passages=True), sure_when(lambda e: e.upstream == "large"))
+    script = sure_when(lambda e: e.upstream == "large" and reading(e))
+    outcome, _ = play(plan("small", "large", passages=True), script)
     assert outcome.upstream == "large"
     assert outcome.passages == FOUND
     assert outcome.generation == generation("Nigeria")
     assert [step.decision.stage.key for step in outcome.steps] == [
         "small/closed_book/tier0",
         "small/with_passages/tier0",
+        "large/closed_book/tier0",
         "large/with_passages/tier0",
     ]
     assert outcome.confidence is not None

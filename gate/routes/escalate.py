@@ -1,4 +1,8 @@
-"""Escalate: ask the next upstream of the ladder, with all that was found so far."""
+"""Escalate: ask the next upstream of the ladder the question as it came.
+
+What was found for the upstream before it did not settle the question: passages that are about something else mislead
+a stronger model more than they help it. It may retrieve in its turn.
+"""
 
 from __future__ import annotations
 
@@ -29,6 +33,10 @@ class EscalateRoute:
             number=round_.number + 1,
             upstream=name,
             profile=self.profiles[name],
+            messages=round_.question.messages,
+            passages=(),
+            found=round_.passages or round_.found,
+            prompt=None,
+            closed_book=None,
             cost=Cost(),
-            closed_book=None,  # that was another's
         )

@@ -11,7 +11,7 @@ from gate.evidence.asking import quoting
 from gate.evidence.draft import Draft
 from gate.ports import Ending, Evidence, Round
 from gate.prompts import Prompt
-from gate.types import Action, Decision
+from gate.types import Action, Cost, Decision
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,20 +23,23 @@ class RetrieveRoute:
     action = Action.RETRIEVE
 
     def open(self, round_: Round) -> bool:
-        """Once a question, and only with words to search for. Passages stay in the prompt when it is escalated."""
+        """Once an upstream, and only with words to search for."""
         return not round_.passages and bool(round_.question.text.strip())
 
     def follow(self, round_: Round, evidence: Evidence, decision: Decision) -> Flow[Round | Ending]:
-        reply = yield from retrieve(Retrieve(self.retriever, round_.question.text, self.k))
-        if not reply.value:
-            raise EvidenceUnavailable("no passage was found", reply.cost)
+        passages, cost = round_.found, Cost()
+        if not passages:
+            reply = yield from retrieve(Retrieve(self.retriever, round_.question.text, self.k))
+            passages, cost = reply.value, reply.cost
+        if not passages:
+            raise EvidenceUnavailable("no passage was found", cost)
         draft = evidence.find(Draft)
         return dataclasses.replace(
             round_,
             number=round_.number + 1,
-            messages=quoting(self.prompt, round_.question.messages, reply.value),
-            passages=reply.value,
+            messages=quoting(self.prompt, round_.question.messages, passages),
+            passages=passages,
             prompt=self.prompt,
-            cost=reply.cost,
+            cost=cost,
             closed_book=draft.generation if draft else None,
         )

@@ -1,4 +1,4 @@
-"""The escalate route climbs the ladder one rung at a time and takes everything found along."""
+"""The escalate route climbs the ladder one rung at a time; what was found for one is not put to the next."""
 
 from __future__ import annotations
 
@@ -39,12 +39,14 @@ def followed(route: EscalateRoute, round_: Round) -> Round:
 
 
 @pytest.mark.parametrize(("here", "there"), [("small", "middle"), ("middle", "large")])
-def test_the_next_rung_is_asked_what_this_one_was(here: str, there: str) -> None:
+def test_the_next_rung_is_asked_the_question_as_it_came(here: str, there: str) -> None:
     first = opening(here)
     opened = followed(ROUTE, first)
     assert (opened.upstream, opened.profile, opened.number) == (there, PROFILES[there], 3)
     assert opened.cost == Cost()
-    assert dataclasses.replace(opened, upstream=here, profile=PROFILES[here], number=2, cost=first.cost) == first
+    assert (opened.messages, opened.passages, opened.prompt) == (first.question.messages, (), None)
+    assert (opened.question, opened.tokens_left) == (first.question, first.tokens_left)
+    assert opened.found == first.passages, "they need not be searched for again"
 
 
 def test_it_is_closed_at_the_last_rung() -> None:

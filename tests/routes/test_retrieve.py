@@ -169,3 +169,14 @@ def judged(gateway: Gateway, driver: ThreadedDriver, question: str, found: tuple
     draft = standing.evidence.find(Draft)
     assert draft is not None
     return plan.calibrator.confidence(standing.vector, round_.stage(0)).p, answer_text(draft.generation)
+
+
+def test_what_was_found_for_an_upstream_before_is_quoted_without_another_search() -> None:
+    found = (Passage("lagos", "Lagos is a city in Nigeria."),)
+    round_ = dataclasses.replace(opening(ASKED), found=found)
+    flow = ROUTE.follow(round_, Evidence(), Decision(Action.RETRIEVE, "uncertain", round_.stage(0)))
+    with pytest.raises(StopIteration) as stopped:
+        next(flow)
+    opened = stopped.value.value
+    assert (opened.passages, opened.cost) == (found, Cost())
+    assert "Lagos is a city in Nigeria." in opened.messages[-1].content
