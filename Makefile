@@ -13,7 +13,7 @@ CREATE = uv venv --quiet --python $(PYTHON) $(VENV)
 INSTALL = uv pip install --quiet --python $(BIN)/python
 endif
 
-.PHONY: help demo serve test lint bench clean
+.PHONY: help demo serve test lint bench bench-quality clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -44,7 +44,10 @@ lint: $(VENV)/.dev ## format, lint, types, import floors
 	$(BIN)/lint-imports
 
 bench: $(VENV)/.dev ## measure what the README states
-	$(BIN)/python -m tests.benchmarks.foundations
+	$(BIN)/python -m tests.benchmarks.foundations --fresh-clone
+
+bench-quality: $(VENV)/.dev ## measure every signal on recorded answers: make bench-quality DATA=folder
+	$(BIN)/python -m tests.benchmarks.quality $(DATA)
 
 clean: ## remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -14,7 +14,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, cast
 
-from gate import prompts
+from gate import __version__, prompts
 from gate.calibration import LogisticCalibrator, VoteShareCalibrator
 from gate.drivers import World
 from gate.embedders import EMBEDDERS
@@ -83,7 +83,7 @@ def assemble(file: PolicyFile) -> Gateway:
 
 def fingerprints(policy: Policy, plan: Plan, world: World) -> dict[str, str]:
     """What is running, by hash: what a certificate is held against."""
-    running = {"policy": policy.fingerprint, "calibrator": plan.calibrator.fingerprint}
+    running = {"gate": __version__, "policy": policy.fingerprint, "calibrator": plan.calibrator.fingerprint}
     used = [source.uses for tier in plan.tiers for source in tier]
     asked = {*policy.ladder, *(name for uses in used for name in uses.upstreams)}
     running |= {f"upstream:{name}": world.upstreams[name].fingerprint for name in asked}
@@ -190,7 +190,13 @@ def _calibrator(file: PolicyFile, tiers: tuple[tuple[EvidenceSource, ...], ...])
         drawn = [source.n for tier in tiers for source in tier if isinstance(source, SamplesSource)]
         if not drawn:
             raise ConfigError(f"{name!r} needs 'samples' in some tier", where=file.where("calibrator"))
-        return VoteShareCalibrator(drawn[0])
+        made = VoteShareCalibrator(drawn[0])
+        if made.highest < file.policy.rule.answer_at:
+            raise ConfigError(
+                f"{drawn[0]} samples that all agree make p = {made.highest:.3f}: nothing would ever be answered",
+                where=file.where("rule", "answer_at"),
+            )
+        return made
     path = file.path.parent / name
     if not path.is_file():
         beside = [p.name for p in file.path.parent.glob("*.calibrator.json")]

@@ -20,7 +20,7 @@ from gate import __version__
 from gate.assemble import load_gateway
 from gate.errors import ConfigError, GateError, RequestError
 from gate.evidence.meanings import normalize
-from gate.log.explain import explanation
+from gate.log.explain import explanation, outcome_explanation
 from gate.log.jsonl import TraceFile, read
 from gate.pocket.world import Fact, facts_of, unit_hash
 from gate.terminal import STYLE, certificate_line, complain, cost_line, outcome_panel, policy_view, trace_view
@@ -127,17 +127,24 @@ def explain(
     ] = None,
     as_json: JsonOption = False,
     replay: Annotated[
-        str | None, typer.Option(help="Also say what this policy would have done, with no calls.")
+        str | None,
+        typer.Option(
+            help="Also say what this policy would have done, with no calls: possible as far as the recording holds the "
+            "replies it would have asked for."
+        ),
     ] = None,
 ) -> None:
     """Explain a recorded decision: signals, what each added, thresholds, costs."""
     record = _find(read(trace), id_) or _missing(trace, id_)
+    replayed = load_gateway(replay).replay(record) if replay else None
     if as_json:
-        sys.stdout.write(orjson.dumps(explanation(record), option=orjson.OPT_INDENT_2).decode() + "\n")
-    else:
-        out.print(trace_view(record))
-    if replay:
-        out.print(outcome_panel(load_gateway(replay).replay(record)))
+        shown = explanation(record) | ({"replay": outcome_explanation(replayed)} if replayed else {})
+        sys.stdout.write(orjson.dumps(shown, option=orjson.OPT_INDENT_2).decode() + "\n")
+        return
+    out.print(trace_view(record))
+    if replayed:
+        out.print(Text(f"\nunder the policy {replay!r}:"))
+        out.print(outcome_panel(replayed))
 
 
 @app.command()

@@ -9,14 +9,16 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import re
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
 
 from gate.errors import ConfigError, UnknownName
 from gate.prompts import locate
@@ -153,29 +155,47 @@ class Policy(_Part):
 
     @model_validator(mode="after")
     def _consistent(self) -> Policy:
+        for message, place in self._faults():
+            raise PydanticCustomError("policy", "{message}", {"message": message, "place": place})
+        return self
+
+    def _faults(self) -> Iterator[tuple[str, Place]]:
+        """What does not go together, and where in the file it is best mended."""
         held = self.certificate
         if held and held.bound > self.promise.max_error:
-            raise ValueError(
-                f"the certificate shows at most {held.bound:.4f} error, which does not back max_error "
-                f"{self.promise.max_error}: tune again or promise less"
+            shown = f"the certificate shows at most {held.bound:.4f} error"
+            said = f"{shown}, which does not back max_error {self.promise.max_error}: tune again or promise less"
+            yield said, ("promise", "max_error")
+        if held and held.alpha > self.promise.max_error:
+            yield (
+                "the certificate was made for a weaker promise than this policy gives: tune again",
+                ("certificate", "alpha"),
             )
-        if held and (held.alpha > self.promise.max_error or held.delta > 1 - self.promise.confidence + 1e-12):
-            raise ValueError("the certificate was made for a weaker promise than this policy gives: tune again")
-        endpoints = [*self.upstreams, *self.embedders, *self.judges]
-        for name in endpoints:
-            if endpoints.count(name) > 1:
-                raise ValueError(f"the name {name!r} stands for two of: upstreams, embedders, judges")
-        if len(set(self.ladder)) < len(self.ladder):
-            raise ValueError("an upstream stands twice in the ladder")
+        if held and held.delta > 1 - self.promise.confidence + 1e-12:
+            yield (
+                "the certificate was made for a weaker promise than this policy gives: tune again",
+                ("certificate", "delta"),
+            )
+        for kind, names, place in (
+            ("name of an endpoint", (*self.upstreams, *self.embedders, *self.judges), ("upstreams",)),
+            ("upstream", self.ladder, ("ladder",)),
+            ("signal", self.signals, ("signals",)),
+            ("evidence", tuple(name for tier in self.tiers for name in tier), ("tiers",)),
+        ):
+            for name in _repeated(names):
+                yield f"the {kind} {name!r} stands twice", place
         if not self.tiers[0] or self.tiers[0][0] != "draft":
-            raise ValueError("the first tier must start with 'draft'")
-        return self
+            yield "the first tier must start with 'draft'", ("tiers",)
 
     @property
     def fingerprint(self) -> str:
         """Hash of everything that bears on a decision: not the name, the summary or the certificate itself."""
         content = self.model_dump(exclude={"name", "summary", "certificate"})
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _repeated(names: Sequence[str]) -> Iterator[str]:
+    return (name for place, name in enumerate(names) if name in names[:place])
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,16 +283,19 @@ def _refused(error: ValidationError, model: type[BaseModel], path: Path, lines: 
     """One validation error as one sentence with file and line: a misspelt key before the one it leaves missing."""
     listed = error.errors()
     first = next((e for e in listed if e["type"] == "extra_forbidden"), listed[0])
-    place: Place = first["loc"]
+    place: Place = first["loc"] or first.get("ctx", {}).get("place", ())
     known = place
     while known and known not in lines:
         known = known[:-1]
     where = f"{path}:{lines.get(known, 1)}"
-    key = ".".join(str(part) for part in place)
+    key = ".".join(str(part) for part in first["loc"])
     if first["type"] == "extra_forbidden":
         return UnknownName("key", str(place[-1]), _keys(model, place[:-1]), where=where)
     if first["type"] == "missing":
         return ConfigError(f"the key {key!r} is missing", where=where)
+    if first["type"] in {"literal_error", "enum"} and isinstance(first["input"], str):
+        expected = re.findall(r"'([^']*)'", str(first["ctx"]["expected"]))
+        return UnknownName(f"value of {key}", first["input"], expected, where=where)
     message = first["msg"].removeprefix("Value error, ")
     return ConfigError(f"{key}: {message}" if key else message, where=where)
 

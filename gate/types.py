@@ -318,7 +318,8 @@ class Certificate:
     segment: str
     date: str
     fingerprints: Mapping[str, str]
-    """What was running: ``policy``, ``calibrator``, ``prompt:<name>``, ``upstream:<name>``, ``retriever``."""
+    """What was running: ``gate`` (its version), ``policy``, ``calibrator``, ``retriever``, and ``upstream:``,
+    ``embedder:``, ``judge:``, ``prompt:`` and ``file:`` with each name."""
 
 
 # --- traces ------------------------------------------------------------------------------------------------------

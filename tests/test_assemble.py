@@ -61,6 +61,7 @@ BROKEN = {
         {"tiers": [["draft"]], "evidence": {}, "signals": ["token_logprob_sum"]},
         "needs 'samples' in some tier",
     ),
+    "unreachable": ({"rule": {"answer_at": 0.9}}, "nothing would ever be answered"),
     "evidence order": ({"tiers": [["draft", "meanings", "samples"]]}, "needs 'samples' gathered before it"),
     "ungathered": ({"tiers": [["draft"], ["samples"]], "signals": ["passage_score"]}, "which no tier gathers"),
     "calibrator": ({"calibrator": "pocket.calibrater.json"}, "unknown calibrator"),

@@ -24,6 +24,11 @@ class VoteShareCalibrator:
     kind = "vote_share"
     fingerprint = "uncalibrated"
 
+    @property
+    def highest(self) -> float:
+        """The highest p there can be: all samples agree."""
+        return (self.samples + 1) / (self.samples + 2)
+
     def check(self, signals: tuple[str, ...], stages: tuple[Stage, ...]) -> None:
         if _SIGNAL not in signals:
             raise StaleCalibrator(f"the fall-back calibrator needs the signal {_SIGNAL!r}")

@@ -72,7 +72,10 @@ class ReplayDriver:
     def _next(self, effect: Ask | Retrieve) -> TapeEntry:
         replies = self._replies.get(effect_key(effect))
         if not replies:
-            raise ReplayGap(f"the recording holds no reply for this request for {_asked(effect)}")
+            raise ReplayGap(
+                f"this cannot be told from the recording: it holds no reply to a request for {_asked(effect)}, which "
+                "the recorded policy did not make"
+            )
         entry = replies.popleft()
         if isinstance(effect, Generate) and entry.generations and entry.cap != effect.cap:
             _check_lengths(entry.generations, recorded=entry.cap, now=effect.cap, asked=effect.max_tokens)

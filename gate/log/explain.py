@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gate.types import Confidence, Cost, Step, TraceRecord
+from gate.types import Confidence, Cost, Outcome, Step, TraceRecord
 
 
 def explanation(record: TraceRecord) -> dict[str, Any]:
@@ -23,6 +23,19 @@ def explanation(record: TraceRecord) -> dict[str, Any]:
         "steps": [_step(step) for step in record.steps],
         "cost": _cost(record.cost),
         "error": record.error,
+    }
+
+
+def outcome_explanation(outcome: Outcome) -> dict[str, Any]:
+    """The same of an outcome that stands in no record: what another policy made of one."""
+    decision = outcome.decision
+    return {
+        "action": outcome.action.value,
+        "reason": decision.reason,
+        "threshold": decision.threshold,
+        "confidence": _confidence(decision.confidence) if decision.confidence else None,
+        "steps": [_step(step) for step in outcome.steps],
+        "cost": _cost(outcome.cost),
     }
 
 
