@@ -41,18 +41,14 @@ class Peers:
 
     def columns(self, answers: Sequence[Answered]) -> dict[str, Array]:
         """A column for each scorer, NaN where it gave nothing."""
-        rows = [dict(self.scores.get(key_of(answer), {})) | _as_recorded(answer) for answer in answers]
+        rows = [dict(self.scores.get(answer.id, {})) | _as_recorded(answer) for answer in answers]
         names = sorted({name for row in rows for name in row})
         return {name: np.array([row.get(name, np.nan) for row in rows]) for name in names}
 
 
-def key_of(answer: Answered) -> str:
-    return f"{answer.upstream}\0{answer.id}"
-
-
 def _row(answer: Answered) -> dict[str, object]:
     return {
-        "id": key_of(answer),
+        "id": answer.id,
         "question": answer.question,
         "answer": answer.answer,
         "samples": answer.samples,

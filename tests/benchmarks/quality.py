@@ -163,7 +163,10 @@ def combine(answers: Sequence[Answered], names: Sequence[str], right: Bools) -> 
         seen, unseen = np.hstack([values[train], on_train]), np.hstack([values[test], on_test])
         kept = usable(seen)
         kept_names = [name for name, keep in zip([*names, *LEARNED], kept, strict=True) if keep]
-        rows = [Labelled(_vector(kept_names, row), bool(y)) for row, y in zip(seen[:, kept], right[train], strict=True)]
+        rows = [
+            Labelled(_vector(kept_names, row), bool(right[i]), answers[i].question_id)
+            for row, i in zip(seen[:, kept], train, strict=True)
+        ]
         fitted = fit(rows, {name: BOUNDS.get(name, (-np.inf, np.inf)) for name in kept_names})
         calibrator = LogisticCalibrator(signals=tuple(kept_names), stages={STAGE.key: fitted})
         p[test] = [calibrator.confidence(_vector(kept_names, row), STAGE).p for row in unseen[:, kept]]

@@ -46,7 +46,7 @@ from gate.types import Cost, Generation, Passage, Question, SignalVector, TokenL
 
 FEWEST = 100
 """A set with fewer answers, or with fewer than ten right or wrong ones, says too little."""
-MOST = 2000
+MOST = 1500
 """Of a larger set, questions are drawn until it has about as many answers."""
 FREE = Cost()
 EMBEDDER = HashedNgrams("hashed")
@@ -65,6 +65,7 @@ class Answered:
     """One recorded answer and what the signals read off it."""
 
     id: str
+    """Its set and its place there: recordings number their rows anew for each prompt."""
     question: str | None
     question_id: str
     """Answers to the same question share it."""
@@ -108,7 +109,8 @@ class Group:
     def read(self) -> Set:
         driver = ThreadedDriver(World({}, embedders={"hashed": EMBEDDER}))
         try:
-            return Set(self.name, self.file, tuple(_answered(self, row, driver) for row in self.rows))
+            made = tuple(_answered(self, place, row, driver) for place, row in enumerate(self.rows))
+            return Set(self.name, self.file, made)
         finally:
             driver.close()
 
@@ -164,7 +166,7 @@ def _extra(row: Row) -> Row:
 # --- one row -----------------------------------------------------------------------------------------------------
 
 
-def _answered(group: Group, row: Row, driver: ThreadedDriver) -> Answered:
+def _answered(group: Group, place: int, row: Row, driver: ThreadedDriver) -> Answered:
     samples, own = list(row.get("samples") or ()), None
     if group.first_sample_is_the_draft and samples:
         own = samples.pop(0)
@@ -184,7 +186,7 @@ def _answered(group: Group, row: Row, driver: ThreadedDriver) -> Answered:
     logprobs = [sample.get("logprob_sum") for sample in samples]
     known = tuple(float(value) for value in logprobs if isinstance(value, int | float))
     return Answered(
-        id=str(row.get("id")),
+        id=f"{group.name} {place}",
         question=question,
         question_id=_question_id(row, question),
         upstream=str(row.get("model") or "?"),
