@@ -45,7 +45,8 @@ class Skills:
 
 def choose(vectors: Floats, correct: Array, folds: npt.NDArray[np.int8]) -> tuple[int, float]:
     """The rank and penalty whose models foretell the folds best that were held out of them (log-loss)."""
-    vectors, correct, folds = vectors[:_CHOOSING], correct[:_CHOOSING], folds[:_CHOOSING]
+    some = slice(None, None, -(-len(vectors) // _CHOOSING))
+    vectors, correct, folds = vectors[some], correct[some], folds[some]
     ranks = sorted({min(rank, correct.shape[1], vectors.shape[1]) for rank in RANKS})
 
     def loss(chosen: tuple[int, float]) -> float:
