@@ -82,7 +82,7 @@ def look_up(pool: ReferencePool, upstream: int, sought: Sought, k: int) -> Found
     skills = skill(sought.vectors, pool.skill_projection, pool.skill_loadings, pool.skill_intercepts, parts)
     leaning = skills[:, upstream]
     foretold = (pool.correct[order, upstream] >= 0.5) == (leaning >= 0)[:, None]
-    nearest = distance(cosines.max(1))
+    nearest, own = distance(cosines.max(1)), own_rows(sought.keys, pool.keys)
     shared = None
     if sought.second is not None and pool.second.shape[1]:
         other, _ = ranked(sought.keys, sought.second, pool.keys, pool.second, np.zeros_like(pool.crowding), labelled)
@@ -91,9 +91,14 @@ def look_up(pool: ReferencePool, upstream: int, sought: Sought, k: int) -> Found
         distances=distance(cosines[:, :k]),
         correct=np.where(there, pool.correct[order, upstream], np.nan)[:, :k],
         cluster=np.where(there[:, 0], _cluster_means(pool, upstream, order[:, 0], sought.keys), np.nan),
-        similarity=run_length(there & foretold & (pool.predicted_right[order, upstream] == 1)),
-        closeness=closeness(nearest, pool.all_distances[upstream]),
-        class_closeness=np.minimum(*(closeness(nearest, known) for known in pool.distances[upstream])),
+        similarity=run_length(there & foretold & (pool.predicted_right[parts[:, None], order, upstream] == 1)),
+        closeness=closeness(nearest, pool.all_distances[upstream], (own >= 0) & labelled[own]),
+        class_closeness=np.minimum(
+            *(
+                closeness(nearest, pool.nearest[members, upstream], (own >= 0) & members[own])
+                for members in pool.comparable[upstream]
+            )
+        ),
         skill=leaning,
         text=_text(pool, upstream, sought, parts),
         shared=shared,
@@ -153,15 +158,15 @@ def run_length(good: npt.NDArray[np.bool_]) -> Indices:
     return np.asarray(np.where(cut.all(1), cut.shape[1], cut.argmin(1)), dtype=np.intp)
 
 
-def closeness(nearest: Rows, known: Floats) -> Rows:
-    """1 - eCDF: the share of the sorted distances ``known`` that are larger; 0 without any, or where there is none.
+def closeness(nearest: Rows, known: Floats, own: npt.NDArray[np.bool_]) -> Rows:
+    """1 - eCDF: the share of the distances ``known`` that are larger; 0 without any, or where there is none.
 
-    The smaller of both labels' is the d of similarity-distance-magnitude.
+    ``own`` [n] says whose own distance is among them: it is left out of count. The smaller of both labels' shares is
+    the d of similarity-distance-magnitude.
     """
-    if not len(known):
-        return np.zeros_like(nearest)
-    larger = 1.0 - np.searchsorted(known, nearest.astype(np.float32), side="right") / len(known)
-    return np.where(np.isnan(nearest), 0.0, larger)
+    larger = len(known) - np.searchsorted(np.sort(known), nearest.astype(np.float32), side="right")
+    others = len(known) - own
+    return np.where(np.isnan(nearest) | (others < 1), 0.0, np.minimum(1.0, larger / np.maximum(1, others)))
 
 
 def among(rows: Indices, others: Indices) -> npt.NDArray[np.bool_]:

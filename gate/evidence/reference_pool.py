@@ -45,7 +45,7 @@ _SHAPES: Mapping[str, tuple[str, str]] = {
     "crowding": ("<f4", "n"),
     "clusters": ("<i4", "n"),
     "correct": ("<f4", "n m"),
-    "predicted_right": ("|i1", "n m"),
+    "predicted_right": ("|i1", "p n m"),
     "similarity": ("<i4", "n m"),
     "nearest": ("<f4", "n m"),
     "skill_projection": ("<f4", "p r d"),
@@ -96,7 +96,10 @@ class ReferencePool:
     correct: Floats
     """[n, m]: 1 = the upstream was right, 0 = wrong, between = right at times, nan = not labelled."""
     predicted_right: npt.NDArray[np.int8]
-    """[n, m]: whether the skill model of the question's fold foretold the label: 1, 0, or -1 = not labelled."""
+    """[p, n, m]: did a skill model that never saw the question foretell its label: 1, 0, or -1 = not labelled.
+
+    In part f + 1 it never saw fold f either: a question of fold f finds there what its own label had no part in.
+    """
     similarity: npt.NDArray[np.int32]
     """[n, m]: q of similarity-distance-magnitude without the question itself; -1 = not labelled."""
     nearest: Floats
@@ -215,20 +218,16 @@ class ReferencePool:
         return np.asarray(np.nanmean(self.correct, axis=0, dtype=np.float64))
 
     @cached_property
-    def distances(self) -> tuple[tuple[Floats, Floats], ...]:
-        """For each upstream: sorted nearest distances of the questions with q > 0, those it had wrong and right."""
-        sorted_ = []
-        for column in range(len(self.upstreams)):
-            usable = (self.similarity[:, column] > 0) & ~np.isnan(self.nearest[:, column])
-            right = self.correct[:, column] >= 0.5
-            wrong_ones, right_ones = self.nearest[usable & ~right, column], self.nearest[usable & right, column]
-            sorted_.append((np.sort(wrong_ones), np.sort(right_ones)))
-        return tuple(sorted_)
+    def comparable(self) -> tuple[tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]], ...]:
+        """For each upstream: which questions with q > 0 it had wrong, and which right, [n] each."""
+        usable = (self.similarity > 0) & ~np.isnan(self.nearest)
+        right = self.correct >= 0.5
+        return tuple(zip((usable & ~right).T, (usable & right).T, strict=True))
 
     @cached_property
     def all_distances(self) -> tuple[Floats, ...]:
-        """For each upstream: sorted nearest distances of all its questions."""
-        return tuple(np.sort(column[~np.isnan(column)]) for column in self.nearest.T)
+        """For each upstream: nearest distances of all its questions."""
+        return tuple(column[~np.isnan(column)] for column in self.nearest.T)
 
 
 def question_key(text: str) -> int:

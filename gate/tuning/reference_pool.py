@@ -25,10 +25,11 @@ from gate.effects import Embed
 from gate.errors import ConfigError
 from gate.evidence.nearest import CROWD, Sought, distance, look_up, ranked, run_length, skill
 from gate.evidence.neighbours import LONGEST_TEXT, Neighbours, facts
-from gate.evidence.reference_pool import Floats, ReferencePool, question_key
+from gate.evidence.reference_pool import WHOLE, Floats, ReferencePool, question_key
 from gate.ports import LocalEndpoint, Missing
 from gate.tuning import skills, text_regressor
 from gate.tuning.clusters import LINKS, clusters
+from gate.tuning.skills import Skills
 from gate.types import Cost, Vectors
 
 Array = npt.NDArray[np.float64]
@@ -37,6 +38,7 @@ FOLDS = 5
 FEWEST = 20
 """Questions a pool must have, and labels each upstream must have."""
 _BATCH = 256
+_PAIRS = tuple((one, other) for one in range(FOLDS) for other in range(FOLDS))
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +98,15 @@ def fit(
     order, near = ranked(keys, vectors, keys, vectors, np.zeros(len(keys), np.float32), np.ones(len(keys), np.bool_))
     labels = clusters(order[:, :LINKS])
     rank, penalty = skills.choose(vectors, correct, folds)
-    parts = [skills.fit(vectors[kept], correct[kept], rank, penalty) for kept in _parts(folds)]
+
+    def without(*left_out: int) -> Skills:
+        kept = ~np.isin(folds, left_out)
+        return skills.fit(vectors[kept], correct[kept], rank, penalty)
+
+    whole, there = without(), ~np.isnan(correct)
+    models = {pair: without(*pair).levelled(whole, vectors, there) for pair in _PAIRS if pair[0] <= pair[1]}
+    logits = {pair: models[min(pair), max(pair)].logits(vectors) for pair in _PAIRS}
+    parts = [whole, *(models[fold, fold] for fold in range(FOLDS))]
     texts = _texts(rows, upstreams, place, vectors, labels, folds, encoder)
     draft = _Draft(
         upstreams=upstreams,
@@ -109,6 +119,7 @@ def fit(
         crowding=np.where(np.isfinite(near[:, :CROWD]), near[:, :CROWD], 0).mean(1),
         clusters=labels,
         correct=correct,
+        predicted_right=_foretold(logits, folds, correct),
         skill_projection=np.array([part.projection for part in parts]),
         skill_loadings=np.array([part.loadings for part in parts]),
         skill_intercepts=np.array([part.intercepts for part in parts]),
@@ -132,10 +143,7 @@ def with_upstream(pool: ReferencePool, rows: Sequence[LabelledAnswer], encoder: 
     known = [row for row in rows if question_key(row.question) in place]
     correct = _labels(known, place, names)
     _check_enough(names, correct)
-    fitted = [
-        skills.fit_row(pool.vectors[kept], correct[kept, 0], pool.skill_projection[part].astype(np.float64))
-        for part, kept in enumerate(_parts(pool.folds))
-    ]
+    parts, logits = _rows_of_another(pool, correct)
     texts = _texts(known, names, place, pool.vectors, pool.clusters, pool.folds, encoder)
     draft = _Draft(
         upstreams=(*pool.upstreams, *names),
@@ -148,9 +156,10 @@ def with_upstream(pool: ReferencePool, rows: Sequence[LabelledAnswer], encoder: 
         crowding=pool.crowding,
         clusters=pool.clusters,
         correct=np.hstack([pool.correct, correct]),
+        predicted_right=np.concatenate([pool.predicted_right, _foretold(logits, pool.folds, correct)], axis=2),
         skill_projection=pool.skill_projection,
-        skill_loadings=np.concatenate([pool.skill_loadings, [[own] for own, _ in fitted]], axis=1),
-        skill_intercepts=np.concatenate([pool.skill_intercepts, [[level] for _, level in fitted]], axis=1),
+        skill_loadings=np.concatenate([pool.skill_loadings, [part.loadings for part in parts]], axis=1),
+        skill_intercepts=np.concatenate([pool.skill_intercepts, [part.intercepts for part in parts]], axis=1),
         text_weights=np.concatenate([pool.text_weights, texts[0]], axis=1),
         text_intercepts=np.concatenate([pool.text_intercepts, texts[1]], axis=1),
     )
@@ -187,7 +196,7 @@ def facts_of(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Draft:
-    """A pool but for what follows from its models: which labels they foretell, and how the questions lie."""
+    """A pool but for what follows of the rest: how its questions lie to each other."""
 
     upstreams: tuple[str, ...]
     embedder: str
@@ -199,6 +208,7 @@ class _Draft:
     crowding: Floats
     clusters: npt.NDArray[np.int32]
     correct: npt.NDArray[Any]
+    predicted_right: npt.NDArray[np.int8]
     skill_projection: npt.NDArray[Any]
     skill_loadings: npt.NDArray[Any]
     skill_intercepts: npt.NDArray[Any]
@@ -209,20 +219,21 @@ class _Draft:
         own = self.folds.astype(np.intp) + 1
         leaning = skill(self.vectors, self.skill_projection, self.skill_loadings, self.skill_intercepts, own) >= 0
         labelled, right = ~np.isnan(self.correct), self.correct >= 0.5
-        predicted = np.where(labelled, leaning == right, -1).astype(np.int8)
         similarity = np.full(labelled.shape, -1, dtype=np.int32)
         nearest = np.full(labelled.shape, np.nan, dtype=np.float32)
         for columns in _alike(labelled):
             usable = labelled[:, columns[0]]
             order, near = ranked(self.keys, self.vectors, self.keys, self.vectors, self.crowding, usable)
             for column in columns:
-                speaks = (predicted[order, column] == 1) & (right[order, column] == leaning[:, column, None])
+                speaks = (self.predicted_right[own[:, None], order, column] == 1) & (
+                    right[order, column] == leaning[:, column, None]
+                )
                 run = run_length(speaks & np.isfinite(near))
                 similarity[usable, column] = run[usable]
                 nearest[usable, column] = distance(near.max(1))[usable]
         given = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         floats = {name: value.astype(np.float32) for name, value in given.items() if _is_float(value)}
-        return ReferencePool(**(given | floats), predicted_right=predicted, similarity=similarity, nearest=nearest)
+        return ReferencePool(**(given | floats), similarity=similarity, nearest=nearest)
 
 
 def _is_float(value: object) -> bool:
@@ -283,9 +294,32 @@ def _folds(correct: Array, seed: int) -> npt.NDArray[np.int8]:
     return folds
 
 
-def _parts(folds: npt.NDArray[np.int8]) -> list[npt.NDArray[np.bool_]]:
-    """What each part of the models sees: everything, then all but each fold."""
-    return [folds >= 0, *(folds != fold for fold in range(FOLDS))]
+def _foretold(
+    logits: Mapping[tuple[int, int], Array], folds: npt.NDArray[np.int8], correct: Array
+) -> npt.NDArray[np.int8]:
+    """`ReferencePool.predicted_right` of log-odds [n, m] by models that saw neither of two folds."""
+    made = np.full((FOLDS + 1, *correct.shape), -1, dtype=np.int8)
+    for part in range(FOLDS + 1):
+        for fold in range(FOLDS):
+            rows = folds == fold
+            said = logits[fold if part == WHOLE else part - 1, fold][rows] >= 0
+            made[part, rows] = np.where(np.isnan(correct[rows]), -1, said == (correct[rows] >= 0.5))
+    return made
+
+
+def _rows_of_another(pool: ReferencePool, correct: Array) -> tuple[list[Skills], dict[tuple[int, int], Array]]:
+    """The skill models [p] of one more upstream on the traits of the pool, and log-odds for `_foretold`."""
+
+    def without(part: int, *left_out: int) -> Skills:
+        kept = ~np.isin(pool.folds, left_out)
+        projection = pool.skill_projection[part].astype(np.float64)
+        loadings, intercept = skills.fit_row(pool.vectors[kept], correct[kept, 0], projection)
+        return Skills(projection, loadings[None], np.array([intercept]))
+
+    whole, there = without(WHOLE), ~np.isnan(correct)
+    models = {pair: without(pair[0] + 1, *pair).levelled(whole, pool.vectors, there) for pair in _PAIRS}
+    parts = [whole, *(models[fold, fold] for fold in range(FOLDS))]
+    return parts, {pair: model.logits(pool.vectors) for pair, model in models.items()}
 
 
 def _texts(

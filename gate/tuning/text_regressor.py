@@ -2,8 +2,8 @@
 
 Ridge regression on the vectors of question and answer side by side, towards the share right in the question's cluster,
 the question's own label, or midway: whichever foretells held-out labels best, with the penalty that does. A logistic
-curve of two parameters then makes log-odds of the held-out predictions. Clusters are seen without the labels of the
-fold that is held out.
+curve of two parameters then makes log-odds of the held-out predictions. For the part without a fold, clusters are seen
+and choices made without that fold's labels; only the curve and the base rate are those of all rows.
 """
 
 from __future__ import annotations
@@ -64,39 +64,56 @@ def fit(
     rows = _Rows(((x - mean) / scale).astype(np.float32), correct, clusters, folds)
     grams = [_gram(rows.x[folds == fold]) for fold in range(parts - 1)]
     whole = np.sum(grams, axis=0)
-    solved = {fold: _solve(rows, whole - grams[fold], folds != fold, PENALTIES) for fold in range(parts - 1)}
+    solved = [_solve(rows, whole - gram, folds != fold) for fold, gram in enumerate(grams)]
     held = np.empty((len(PENALTIES), len(SMOOTHINGS), len(x)))
-    for fold, theta in solved.items():
+    for fold, theta in enumerate(solved):
         held[:, :, folds == fold] = theta[:, :, :-1] @ rows.x[folds == fold].T + theta[:, :, -1:]
-    errors = ((held - correct) ** 2).mean(2)
-    penalty, smoothing = (int(place) for place in np.unravel_index(errors.argmin(), errors.shape))
-    slope, level = _curve(held[penalty, smoothing], correct)
-    last = _solve(rows, whole, np.ones(len(x), dtype=np.bool_), PENALTIES[penalty : penalty + 1])[0, smoothing]
-    theta = np.array([last, *(solved[fold][penalty, smoothing] for fold in range(parts - 1))])
-    weights = slope * theta[:, :-1] / scale
-    intercepts = slope * theta[:, -1] + level - weights @ mean.astype(np.float64)
-    return TextModel(weights, intercepts, PENALTIES[penalty], SMOOTHINGS[smoothing])
+    everything = np.ones(len(x), dtype=np.bool_)
+    solved = [_solve(rows, whole, everything), *solved]
+    judges = [everything, *(folds != fold for fold in range(parts - 1))]
+    fitted = [_chosen(theta, held, correct, judge) for theta, judge in zip(solved, judges, strict=True)]
+    weights = np.array([theta[:-1] for theta, _ in fitted]) / scale
+    intercepts = np.array([theta[-1] for theta, _ in fitted]) - weights @ mean.astype(np.float64)
+    return TextModel(weights, intercepts, *fitted[0][1])
+
+
+def _chosen(
+    theta: Array, held: Array, correct: Array, judge: npt.NDArray[np.bool_]
+) -> tuple[Array, tuple[float, float]]:
+    """The weights and intercept that foretell best, as log-odds, with their penalty and smoothing.
+
+    Judged by the predictions ``held`` [penalties, smoothings, n] of the rows that the part itself may see.
+    """
+    errors = ((held[:, :, judge] - correct[judge]) ** 2).mean(2)
+    place = np.unravel_index(errors.argmin(), errors.shape)
+    slope, level = _curve(held[place], correct)
+    chosen = slope * theta[place]
+    chosen[-1] += level
+    return chosen, (PENALTIES[int(place[0])], SMOOTHINGS[int(place[1])])
 
 
 def _gram(x: Floats) -> Floats:
     return np.asarray(x.T @ x, dtype=np.float32)
 
 
-def _solve(rows: _Rows, gram: Floats, kept: npt.NDArray[np.bool_], penalties: tuple[float, ...]) -> Array:
-    """Weights and intercept for each penalty and smoothing, [penalties, smoothings, w + 1], of the rows kept."""
+def _solve(rows: _Rows, gram: Floats, kept: npt.NDArray[np.bool_]) -> Array:
+    """Weights and intercept for each penalty and smoothing, [penalties, smoothings, w + 1], of the rows kept.
+
+    All parts have the level of all rows: were it that of the rows kept, a fold with more right ones than the others
+    would be foretold fewer of them.
+    """
     x, labels, n = rows.x[kept], rows.correct[kept], int(kept.sum())
     mean = x.mean(0)
     share = smoothed(rows.clusters[kept], labels)
     targets = np.array([s * share + (1 - s) * labels for s in SMOOTHINGS])
-    levels = targets.mean(1)
-    sought = x.T @ (targets - levels[:, None]).T.astype(np.float32) / n
+    sought = x.T @ (targets - targets.mean(1, keepdims=True)).T.astype(np.float32) / n
     covariance = gram / np.float32(n) - np.outer(mean, mean)
-    found = np.empty((len(penalties), len(SMOOTHINGS), x.shape[1] + 1))
-    for place, penalty in enumerate(penalties):
+    found = np.empty((len(PENALTIES), len(SMOOTHINGS), x.shape[1] + 1))
+    for place, penalty in enumerate(PENALTIES):
         ridged = covariance.copy()
         ridged.flat[:: len(ridged) + 1] += penalty
         found[place, :, :-1] = cho_solve(cho_factor(ridged, overwrite_a=True), sought).T
-        found[place, :, -1] = levels - found[place, :, :-1] @ mean
+        found[place, :, -1] = rows.correct.mean() - found[place, :, :-1] @ mean
     return found
 
 

@@ -43,10 +43,16 @@ def test_a_run_has_an_end() -> None:
 
 
 def test_closeness_is_the_share_that_lies_further() -> None:
+    known = np.array([0.3, 0.1, 0.4, 0.2], dtype=np.float32)
+    here, new = np.array([0.05, 0.2, 0.25, 0.5, np.nan]), np.zeros(5, dtype=np.bool_)
+    assert closeness(here, known, new).tolist() == [1.0, 0.5, 0.5, 0.0, 0.0]
+    assert closeness(here, known[:0], new).tolist() == [0.0] * 5
+
+
+def test_a_distance_does_not_count_among_those_it_is_compared_with() -> None:
     known = np.array([0.1, 0.2, 0.3, 0.4], dtype=np.float32)
-    here = np.array([0.05, 0.2, 0.25, 0.5, np.nan])
-    assert closeness(here, known).tolist() == [1.0, 0.5, 0.5, 0.0, 0.0]
-    assert closeness(here, known[:0]).tolist() == [0.0] * 5
+    assert closeness(np.array([0.1, 0.4]), known, np.ones(2, dtype=np.bool_)).tolist() == [1.0, 0.0]
+    assert closeness(np.array([0.1]), known[:1], np.ones(1, dtype=np.bool_)).tolist() == [0.0]
 
 
 def test_distance_of_unit_vectors() -> None:
@@ -108,7 +114,7 @@ def test_q_and_d_are_what_counting_gives() -> None:
             says = found.skill[row] >= 0
             q = 0
             for at in order:
-                if not pool.predicted_right[at, column] or (pool.correct[at, column] >= 0.5) != says:
+                if not pool.predicted_right[WHOLE, at, column] or (pool.correct[at, column] >= 0.5) != says:
                     break
                 q += 1
             assert found.similarity[row] == min(q, nearest.LONGEST_RUN)

@@ -99,7 +99,7 @@ BROKEN: dict[str, tuple[Callable[[Arrays], Arrays], str]] = {
     "no such cluster": (changed("clusters", put(0, 10**6)), "'clusters' holds"),
     "more than right": (changed("correct", put((0, 0), 2)), "'correct' holds"),
     "no label at all": (changed("correct", put((slice(None), 0), np.nan)), "'correct' holds"),
-    "a judgement without a label": (changed("predicted_right", put((0, 0), -1)), "'predicted_right' holds"),
+    "a judgement without a label": (changed("predicted_right", put((0, 0, 0), -1)), "'predicted_right' holds"),
     "a run below none": (changed("similarity", put((0, 0), -2)), "'similarity' holds"),
     "a distance below none": (changed("nearest", put((0, 0), -1)), "'nearest' holds"),
     "no trait": (changed("skill_projection", lambda a: a[:, :0]), "the side 'r'"),

@@ -78,13 +78,16 @@ def test_a_question_never_informs_itself_whoever_answered(monkeypatch: pytest.Mo
     turned = [replace(row, correct=not row.correct) if row.question == asked else row for row in rows]
     pools = [fit(labelled, ENCODER, SECOND) for labelled in (rows, turned)]
     for upstream in ("small", "large"):
-        row = [Answered(asked, "Nigeria", upstream)]
-        one, two = (facts_of(pool, row, ENCODER, SECOND)[0] for pool in pools)
+        row = [Answered(asked, "Nigeria", upstream), Answered(rows[30].question, "", upstream)]  # of the same fold
+        (one, beside_one), (two, beside_two) = (facts_of(pool, row, ENCODER, SECOND) for pool in pools)
         assert isinstance(one, Neighbours)
         assert isinstance(two, Neighbours)
+        assert isinstance(beside_one, Neighbours)
+        assert isinstance(beside_two, Neighbours)
         assert (one.distances, one.correct, one.shared) == (two.distances, two.correct, two.shared)
-        assert one.closeness == two.closeness
-        assert one.skill == pytest.approx(two.skill, abs=1e-6)
+        assert (one.similarity, one.closeness) == (two.similarity, two.closeness)
+        # the level is that of all questions, the same for a whole fold
+        assert one.skill - beside_one.skill == pytest.approx(two.skill - beside_two.skill, abs=1e-5)
         other = [Answered(rows[12].question, "Nigeria", upstream)]
         one, two = (facts_of(pool, other, ENCODER, SECOND)[0] for pool in pools)
         assert one != two  # to the others its label matters
@@ -120,7 +123,7 @@ def test_labels_that_are_not_there_stay_unknown() -> None:
     pool = fit(rows, ENCODER)
     assert pool.labelled.mean(0).tolist() == [1.0, 0.5]
     unlabelled = ~pool.labelled[:, 1]
-    assert (pool.predicted_right[unlabelled, 1] == -1).all()
+    assert (pool.predicted_right[:, unlabelled, 1] == -1).all()
     facts = facts_of(pool, [Answered(answers(120)[2].question, "", "large")], ENCODER)
     assert isinstance(facts[0], Neighbours)
     assert not np.isnan(facts[0].correct).any()
