@@ -1,7 +1,8 @@
 """OpenAI JSON in and out: requests to questions, outcomes to completions and SSE, errors to status and body. Pure.
 
-A request's unknown fields are kept and forwarded to the upstream; the ``gate`` object is consumed here. An abstention
-is a normal completion whose text stands in ``message.refusal``.
+A request's unknown fields are kept and forwarded to the upstream; the ``gate`` object is consumed here. Known fields must
+have their JSON type: ``"1"``, ``true`` and ``2.0`` are no integers. A null is a field that was left out. An abstention is
+a normal completion whose text stands in ``message.refusal``.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import re
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -22,6 +23,14 @@ from gate.types import Budget, Generation, Message, Outcome, Question, TokenLogp
 _ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 _OURS = frozenset({"messages", "model", "stream", "stream_options", "n", "gate"})
 _PIECE = re.compile(r"\s*\S+|\s+")
+_BEYOND_CONTEXT = re.compile(
+    r"context[ _-]?(length|window|size)|(maximum|max) (context|model length)|too many (input )?tokens"
+    r"|token count\b.{0,40}\bexceeds|\b(prompt|inputs?|messages?|conversation)\b.{0,40}\b(is|are|was) (too long|longer than)",
+    re.IGNORECASE,
+)
+"""How servers say that the conversation does not fit into the model's context."""
+MAX_DEPTH = 64
+"""Levels of objects and lists in a request, the body itself included. The deepest tool schemas have about twenty."""
 
 
 # --- requests ----------------------------------------------------------------------------------------------------
@@ -30,36 +39,39 @@ _PIECE = re.compile(r"\s*\S+|\s+")
 class GateFields(BaseModel):
     """The ``gate`` object of a request."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
     class BudgetFields(BaseModel):
         """The most this question may cost; it may tighten the policy's budget, never loosen it."""
 
-        model_config = ConfigDict(extra="forbid", frozen=True)
+        model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
         calls: int | None = Field(default=None, ge=1)
         tokens: int | None = Field(default=None, ge=1)
         seconds: float | None = Field(default=None, gt=0, allow_inf_nan=False)
         money: float | None = Field(default=None, gt=0, allow_inf_nan=False)
 
-    explain: bool = False
-    budget: BudgetFields = BudgetFields()
+    explain: bool | None = None
+    budget: BudgetFields | None = None
 
 
 class StreamOptions(BaseModel):
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
-    include_usage: bool = False
+    include_usage: bool | None = None
 
 
 class ChatFields(BaseModel):
-    """What gate itself looks at; everything else is forwarded as it came."""
+    """What gate itself looks at; everything else is forwarded as it came.
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    Strict, because the fields are forwarded as they came too: what a lax reading would convert, nothing converts later.
+    """
+
+    model_config = ConfigDict(extra="allow", frozen=True, strict=True)
 
     model: str
     messages: list[dict[str, Any]] = Field(min_length=1)
-    n: Literal[1] | None = None
+    n: Annotated[int, Field(ge=1, le=1)] | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
@@ -70,7 +82,7 @@ class ChatFields(BaseModel):
     seed: int | None = None
     logprobs: bool | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
-    gate: GateFields = GateFields()
+    gate: GateFields | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +105,8 @@ def parse_chat_request(body: bytes) -> ChatRequest:
         raise RequestError(f"the body is not JSON: {error}") from error
     if not isinstance(data, dict):
         raise RequestError("the body must be a JSON object")
+    if _too_deep(data):
+        raise RequestError(f"the body is nested too deep: at most {MAX_DEPTH} levels of objects and lists are taken")
     try:
         fields = ChatFields.model_validate(data)
     except ValidationError as error:
@@ -102,16 +116,29 @@ def parse_chat_request(body: bytes) -> ChatRequest:
         raise RequestError("messages hold no user message: there is nothing to answer", param="messages")
     if not any(m.role == "user" and (m.content.strip() or m.wire) for m in messages):
         raise RequestError("every user message is empty: there is nothing to answer", param="messages")
+    ours = fields.gate or GateFields()
     options = {key: value for key, value in data.items() if key not in _OURS and value is not None}
     return ChatRequest(
         model=fields.model,
         question=Question(messages, options),
-        budget=Budget(**fields.gate.budget.model_dump()),
+        budget=Budget(**ours.budget.model_dump()) if ours.budget else Budget(),
         stream=bool(fields.stream),
         include_usage=bool(fields.stream_options and fields.stream_options.include_usage),
-        explain=fields.gate.explain,
+        explain=bool(ours.explain),
         logprobs=(fields.top_logprobs or 0) if fields.logprobs else None,
     )
+
+
+def _too_deep(data: Any) -> bool:
+    level = [data]
+    for _ in range(MAX_DEPTH):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+            if isinstance(inner, dict | list)
+        ]
+    return bool(level)
 
 
 def _refused(error: ValidationError) -> RequestError:
@@ -287,7 +314,7 @@ def wire_error(error: GateError) -> WireError:
         case UpstreamError(status=429):
             after = {"retry-after": str(max(1, round(error.retry_after)))} if error.retry_after is not None else {}
             return _wire(429, str(error), "upstream_error", "rate_limit_exceeded", more=after)
-        case UpstreamError(status=400) if "context" in error.cause.lower():
+        case UpstreamError(status=400 | 413 | 422) if _BEYOND_CONTEXT.search(error.cause):
             return _wire(400, str(error), "invalid_request_error", "context_length_exceeded", "messages")
         case UpstreamError(status=400 | 413 | 422):  # what the caller sent: not to be tried again as it is
             return _wire(400, str(error), "invalid_request_error", "upstream_refused")

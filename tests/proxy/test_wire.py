@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gate.effects import Generate
 from gate.errors import ConfigError, GateError, RequestError, UpstreamError, UpstreamTimeout
-from gate.proxy.wire import chunks, completion, dumps, headers, parse_chat_request, wire_error
-from gate.types import Budget, Generation
+from gate.proxy.wire import MAX_DEPTH, chunks, completion, dumps, headers, parse_chat_request, wire_error
+from gate.types import Budget, Generation, Message
+from gate.upstreams.pocket import PocketUpstream
 from tests.proxy.fake_gateway import CALLING, GENERATION, FakeGateway, outcome_of
 
 USER = {"role": "user", "content": "Where is Lagos?"}
@@ -66,10 +68,61 @@ REFUSED = {
     "temperature": ({"temperature": 9}, "temperature"),
     "max_tokens": ({"max_tokens": 0}, "max_tokens"),
     "stream": ({"stream": "maybe"}, "stream"),
+    "text as temperature": ({"temperature": "1"}, "temperature"),
+    "text as top_p": ({"top_p": "0.5"}, "top_p"),
+    "text as max_tokens": ({"max_tokens": "5"}, "max_tokens"),
+    "text as seed": ({"seed": "3"}, "seed"),
+    "text as stream": ({"stream": "true"}, "stream"),
+    "number as stream": ({"stream": 1}, "stream"),
+    "float as seed": ({"seed": 3.0}, "seed"),
+    "seed beyond 64 bits": ({"seed": 2**64}, "seed"),
+    "float as max_completion_tokens": ({"max_completion_tokens": 2.0}, "max_completion_tokens"),
+    "float as calls": ({"gate": {"budget": {"calls": 2.0}}}, "gate.budget.calls"),
+    "true as one answer": ({"n": True}, "n"),
+    "true as max_tokens": ({"max_tokens": True}, "max_tokens"),
+    "true as temperature": ({"temperature": True}, "temperature"),
+    "text as explain": ({"gate": {"explain": "yes"}}, "gate.explain"),
+    "list as gate": ({"gate": []}, "gate"),
     "misspelt gate field": ({"gate": {"explian": True}}, "gate.explian"),
     "misspelt budget field": ({"gate": {"budget": {"cals": 1}}}, "gate.budget.cals"),
     "impossible budget": ({"gate": {"budget": {"calls": 0}}}, "gate.budget.calls"),
 }
+
+
+def test_a_whole_number_is_taken_where_any_number_is() -> None:
+    asked = parse_chat_request(body(temperature=1, top_p=1, gate={"budget": {"seconds": 2}}))
+    assert asked.question.options == {"temperature": 1, "top_p": 1}
+    assert asked.budget == Budget(seconds=2)
+
+
+NULLED = [
+    {"gate": None},
+    {"gate": {"budget": None, "explain": None}},
+    {"stream_options": None},
+    {"stream_options": {"include_usage": None}},
+    {"n": None, "stream": None, "temperature": None, "stop": None},
+]
+
+
+@pytest.mark.parametrize("fields", NULLED, ids=str)
+def test_a_null_is_a_field_that_was_left_out(fields: dict[str, object]) -> None:
+    assert parse_chat_request(body(**fields)) == parse_chat_request(body())
+
+
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")], ids=["lists", "objects"])
+@pytest.mark.parametrize(("template", "above"), [({"metadata": "HERE"}, 1), ({"messages": [USER | {"x": "HERE"}]}, 3)])
+def test_what_is_nested_too_deep_is_refused(
+    template: dict[str, object], above: int, opening: str, closing: str
+) -> None:
+    def asking(levels: int) -> bytes:
+        """A body of so many levels, of which the template has some; text, as Python's own encoder goes less deep."""
+        inside = levels - above
+        return body(**template).replace(b'"HERE"', (opening * inside + "1" + closing * inside).encode())
+
+    assert parse_chat_request(asking(MAX_DEPTH)).question.text == USER["content"]
+    for levels in (MAX_DEPTH + 1, 900, 1000):
+        with pytest.raises(RequestError, match="nested too deep: at most 64 levels"):
+            parse_chat_request(asking(levels))
 
 
 @pytest.mark.parametrize("case", REFUSED)
@@ -223,6 +276,37 @@ def test_every_error_has_the_openai_shape(error: GateError, status: int, code: s
     assert made.body["error"].keys() == {"message", "type", "param", "code"}
     assert made.body["error"]["code"] == code
     assert made.body["error"]["message"] == str(error)
+
+
+@pytest.mark.parametrize(
+    ("said", "beyond"),
+    [
+        ("This model's maximum context length is 4097 tokens. However, you requested 5000 tokens.", True),
+        ("Your input exceeds the context window of this model.", True),
+        ("context_length_exceeded", True),
+        ("the request exceeds the available context size, try increasing it", True),
+        ("prompt is too long: 208310 tokens > 200000 maximum", True),
+        ("Input is too long for requested model.", True),
+        ("The decoder prompt (length 5000) is longer than the maximum model length of 4096.", True),
+        ("The input token count (1200000) exceeds the maximum number of tokens allowed (1048576).", True),
+        ("too many tokens: the total must be at most 4096", True),
+        ("'context' is not a known field", False),
+        ("Invalid value for 'metadata.context': must be text", False),
+        ("images are not allowed in this context", False),
+        ("Invalid 'messages[0].name': string too long. Expected a string with maximum length 64.", False),
+    ],
+)
+def test_only_a_prompt_that_does_not_fit_is_called_too_long(said: str, beyond: bool) -> None:
+    made = wire_error(UpstreamError("main", f"refused with status 400: {said}", status=400)).body["error"]
+    assert made["code"] == ("context_length_exceeded" if beyond else "upstream_refused")
+    assert made["param"] == ("messages" if beyond else None)
+
+
+def test_the_pocket_models_own_words_for_it_are_understood() -> None:
+    long = Generate("small", (Message("user", "word " * 9000),))
+    with pytest.raises(UpstreamError) as caught:
+        PocketUpstream("small").complete(long, lambda: False)
+    assert wire_error(caught.value).body["error"]["code"] == "context_length_exceeded"
 
 
 def test_a_busy_upstreams_wait_is_passed_on() -> None:
