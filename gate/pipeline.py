@@ -17,11 +17,25 @@ from gate.errors import EvidenceUnavailable, StaleCalibrator, UpstreamError
 from gate.evidence.asking import refused
 from gate.evidence.draft import Draft, draft_of
 from gate.ports import Calibrator, Ending, Evidence, EvidenceSource, Fact, Missing, Profile, Round, Route, Rule, Signal
-from gate.types import Action, Budget, Confidence, Cost, Decision, Outcome, Question, Reading, SignalVector, Step
+from gate.types import (
+    Action,
+    Budget,
+    Confidence,
+    Cost,
+    Decision,
+    Generation,
+    Outcome,
+    Question,
+    Reading,
+    SignalVector,
+    Stage,
+    Step,
+)
 
 _MAX_DECISIONS = 64
 """No policy comes near it; it bounds the loop whatever a third-party route does."""
 _NOTHING = Cost()
+_CUT_SHORT = "the draft was cut short: it reached the most tokens it may have (max_tokens, or what the budget has left)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,31 +183,43 @@ def _decide(plan: Plan, standing: Standing, closed: Mapping[Action, str], spent:
         return Decision(Action.ABSTAIN, plan.frozen, stage)
     possible = _possible(plan, standing) - closed.keys()
     allowed = frozenset() if exhausted else frozenset(a for a in possible if _affordable(plan, standing, a, spent))
-    declined = refused(draft_of(standing.evidence).generation)
+    draft = draft_of(standing.evidence).generation
     try:
         confidence = plan.calibrator.confidence(standing.vector, stage)
     except StaleCalibrator as error:
-        if declined:
+        if refused(draft):
             return Decision(Action.ABSTAIN, "model_declined", stage, detail=str(error))
         action = Action.ANSWER if plan.on_failure == "pass_through" else Action.ABSTAIN
         return Decision(action, "calibrator_failed", stage, detail=str(error))
-    if declined:  # there is no answer that could be right
-        confidence = Confidence(0.0, 0.0, 0.0, calibrated=confidence.calibrated)
-    decision = plan.rule.decide(confidence, stage, allowed)
-    if declined:
+    decision = _judge(plan.rule, draft, confidence, stage, allowed)
+    if decision.action is not Action.ABSTAIN:
+        return decision
+    reason = decision.reason if allowed == possible else "budget_spent"
+    whys = (decision.detail, *(f"{action}: {why}" for action, why in closed.items()))
+    return dataclasses.replace(decision, reason=reason, detail="; ".join(filter(None, whys)))
+
+
+def _judge(rule: Rule, draft: Generation, confidence: Confidence, stage: Stage, allowed: frozenset[Action]) -> Decision:
+    """The rule's decision; drafts of which the confidence says nothing are never answered."""
+    if refused(draft):  # there is no answer that could be right
+        decision = rule.decide(Confidence(0.0, 0.0, 0.0, calibrated=confidence.calibrated), stage, allowed)
         action = Action.ABSTAIN if decision.action is Action.ANSWER else decision.action
-        decision = dataclasses.replace(decision, action=action, reason="model_declined")
-    if decision.action is Action.ABSTAIN and allowed != possible:
-        decision = dataclasses.replace(decision, reason="budget_spent")
-    if closed and decision.action is Action.ABSTAIN:
-        detail = "; ".join(f"{action}: {why}" for action, why in closed.items())
-        decision = dataclasses.replace(decision, detail=detail)
-    return decision
+        return dataclasses.replace(decision, action=action, reason="model_declined")
+    if _cut_short(draft):  # the calibrator was fitted on whole answers
+        decision = rule.decide(dataclasses.replace(confidence, out_of_distribution=True), stage, allowed)
+        return dataclasses.replace(decision, reason="cut_short", detail=_CUT_SHORT)
+    return rule.decide(confidence, stage, allowed)
+
+
+def _cut_short(draft: Generation) -> bool:
+    """Whether the draft ended because it might be no longer, and not because all was said."""
+    return draft.finish_reason == "length"
 
 
 def _possible(plan: Plan, standing: Standing) -> frozenset[Action]:
     ways = {action for action, route in plan.routes.items() if route.open(standing.round)}
-    if standing.tier + 1 < len(plan.tiers):
+    draft = draft_of(standing.evidence).generation
+    if standing.tier + 1 < len(plan.tiers) and not _cut_short(draft):  # more evidence does not complete an answer
         ways.add(Action.GATHER)
     return frozenset(ways - {Action.ANSWER, Action.ABSTAIN})
 

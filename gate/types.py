@@ -254,7 +254,7 @@ class Decision:
 
     action: Action
     reason: str
-    """A stable code: ``confident``, ``uncertain``, ``budget_spent``, ``out_of_distribution``, ``upstream_failed`` …"""
+    """A stable code: ``confident``, ``uncertain``, ``budget_spent``, ``out_of_distribution``, ``cut_short`` …"""
     stage: Stage
     confidence: Confidence | None = None
     threshold: float | None = None

@@ -393,6 +393,36 @@ def test_another_upstream_may_answer_what_the_first_declines() -> None:
     assert outcome.text == "Nigeria"
 
 
+CUT = dataclasses.replace(generation("South"), finish_reason="length")
+
+
+@pytest.mark.parametrize("answer_at", [0.8, 0.0])
+def test_a_draft_cut_short_is_never_answered_however_sure(answer_at: float) -> None:
+    outcome, stage = play(plan(rule=ThresholdRule(answer_at=answer_at)), lambda effect, place: CUT)
+    assert stage.noted == ["small x1", "small x5", "abstain: cut_short"]
+    assert "cut short" in outcome.decision.detail
+    assert outcome.confidence is not None
+    assert outcome.confidence.out_of_distribution
+    assert outcome.confidence.p > 0.8
+
+
+def test_a_draft_cut_short_takes_another_way_and_no_more_evidence_is_bought_for_it() -> None:
+    script: Script = lambda effect, place: "Nigeria" if effect.upstream == "large" else CUT  # noqa: E731
+    outcome, stage = play(plan("small", "large", lazy=True), script)
+    assert stage.noted == [
+        "small x1", "escalate: cut_short", "large x1", "gather: uncertain", "large x5", "answer: confident",
+    ]  # fmt: skip
+    assert outcome.text == "Nigeria"
+
+
+def test_a_draft_cut_short_keeps_its_reason_beside_those_of_closed_ways() -> None:
+    script: Script = lambda e, i: UpstreamError("large", "is down") if e.upstream == "large" else CUT  # noqa: E731
+    outcome, _ = play(plan("small", "large"), script)
+    assert outcome.decision.reason == "cut_short"
+    assert "cut short" in outcome.decision.detail
+    assert outcome.decision.detail.endswith("; escalate: upstream 'large': is down")
+
+
 def test_a_frozen_plan_abstains_whatever_it_is_told() -> None:
     outcome, stage = play(plan("small", "large", passages=True, frozen="certificate_void"), always("Nigeria"))
     assert [note for note in stage.noted if ":" in note] == ["abstain: certificate_void"]
@@ -434,7 +464,7 @@ def test_a_route_that_ends_instead_of_going_on_is_closed() -> None:
     assert "ended instead of opening a round" in outcome.decision.detail
 
 
-SAYINGS: st.SearchStrategy[Said] = st.sampled_from(["Nigeria", "Nigeria", "Ghana", "", *DECLINED.values(), DOWN])
+SAYINGS: st.SearchStrategy[Said] = st.sampled_from(["Nigeria", "Nigeria", "Ghana", "", *DECLINED.values(), CUT, DOWN])
 
 
 @given(
@@ -465,6 +495,7 @@ def test_whatever_upstreams_say_every_step_is_observed_and_every_cost_is_counted
     if outcome.answered:
         assert outcome.generation is not None
         assert outcome.generation.refusal is None
+        assert outcome.generation.finish_reason != "length"
         assert outcome.text.strip()
         assert VoteShareCalibrator(5).confidence(outcome.steps[-1].signals, outcome.decision.stage).p >= 0.8
 

@@ -1,8 +1,8 @@
 """OpenAI JSON in and out: requests to questions, outcomes to completions and SSE, errors to status and body. Pure.
 
-A request's unknown fields are kept and forwarded to the upstream; the ``gate`` object is consumed here. Known fields must
-have their JSON type: ``"1"``, ``true`` and ``2.0`` are no integers. A null is a field that was left out. An abstention is
-a normal completion whose text stands in ``message.refusal``.
+A request's unknown fields are kept and forwarded to the upstream; the ``gate`` object is consumed here. Known fields
+must have their JSON type: ``"1"``, ``true`` and ``2.0`` are no integers. A null is a field that was left out. An
+abstention is a normal completion whose text stands in ``message.refusal``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ _OURS = frozenset({"messages", "model", "stream", "stream_options", "n", "gate"}
 _PIECE = re.compile(r"\s*\S+|\s+")
 _BEYOND_CONTEXT = re.compile(
     r"context[ _-]?(length|window|size)|(maximum|max) (context|model length)|too many (input )?tokens"
-    r"|token count\b.{0,40}\bexceeds|\b(prompt|inputs?|messages?|conversation)\b.{0,40}\b(is|are|was) (too long|longer than)",
+    r"|token count\b.{0,40}\bexceeds"
+    r"|\b(prompt|inputs?|messages?|conversation)\b.{0,40}\b(is|are|was) (too long|longer than)",
     re.IGNORECASE,
 )
 """How servers say that the conversation does not fit into the model's context."""

@@ -12,7 +12,7 @@ from gate.effects import Generate
 from gate.errors import UpstreamError
 from gate.pocket.weights import Size, fingerprint
 from gate.ports import Price, Profile
-from gate.types import Generation, Generations, Usage
+from gate.types import Generation, Generations, Message, Usage
 
 
 class PocketOptions(BaseModel, extra="forbid"):
@@ -45,7 +45,8 @@ class PocketUpstream:
     def complete(self, effect: Generate, cancelled: Callable[[], bool]) -> Generations:
         """Answer the last user message; stop between two tokens, raising `UpstreamError`, once ``cancelled()`` is true.
 
-        ``effect.extra`` may not ask for tools; its other fields have no meaning here. Temperature is 1 unless given.
+        Messages may hold nothing but text, and ``effect.extra`` may not ask for tools; its other fields have no meaning
+        here. Temperature is 1 unless given.
         """
         from gate.pocket.model import PocketModel  # these load onnxruntime and numpy: a few tenths of a second that
         from gate.pocket.sampling import Sampling  # only who runs the model pays
@@ -56,6 +57,10 @@ class PocketUpstream:
             )
         if effect.extra.get("tools") or effect.extra.get("functions"):
             raise UpstreamError(self.name, "the pocket model cannot call tools: leave them out", status=400)
+        if not all(map(_only_text, effect.messages)):
+            raise UpstreamError(
+                self.name, "the pocket model reads text only: leave out images, audio and files", status=400
+            )
         how = Sampling(
             n=effect.n,
             temperature=1.0 if effect.temperature is None else effect.temperature,
@@ -73,3 +78,8 @@ class PocketUpstream:
             raise UpstreamError(self.name, error.cause, status=error.status) from error
         choices = tuple(Generation(a.text, a.finish_reason, a.tokens) for a in answers)
         return Generations(choices, Usage(len(prompt), sum(len(a.ids) for a in answers)), model.name)
+
+
+def _only_text(message: Message) -> bool:
+    parts = message.wire.get("content") if message.wire else None
+    return not isinstance(parts, list) or all(part.get("type") == "text" for part in parts)

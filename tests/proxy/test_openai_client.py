@@ -89,6 +89,28 @@ def test_the_async_client_with_explanation_and_logprobs(url: str, one_of_each: d
     assert reply.choices[0].logprobs.content
 
 
+def test_a_draft_cut_short_is_declined_and_says_so(url: str) -> None:
+    with client(url) as openai_client:
+        for limit in ({"max_tokens": 1}, {"max_completion_tokens": 1}):
+            reply = openai_client.chat.completions.create(
+                model="gate",
+                messages=[{"role": "user", "content": "Where is Rustenburg?"}],
+                extra_body={"gate": {"explain": True}},
+                **limit,
+            )
+            assert reply.choices[0].message.content is None
+            assert reply.model_extra is not None
+            assert reply.model_extra["gate"]["reason"] == "cut_short"
+
+
+def test_an_image_is_refused_by_a_model_that_sees_none(url: str) -> None:
+    image = {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}}
+    with client(url) as openai_client, pytest.raises(openai.BadRequestError, match="text only"):
+        openai_client.chat.completions.create(
+            model="gate", messages=[{"role": "user", "content": [image, {"type": "text", "text": "Where is it?"}]}]
+        )
+
+
 def test_the_clients_own_error_classes_are_raised(url: str) -> None:
     with client(url) as openai_client:
         ask = [{"role": "user", "content": "Where is Lagos?"}]

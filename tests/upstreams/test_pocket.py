@@ -19,6 +19,10 @@ from gate.upstreams.pocket import PocketOptions, PocketUpstream
 
 ASKED = Generate("weak", (Message("user", "Where is Qxzbrunk?"),), n=5, max_tokens=16, seed=1, logprobs=3)
 
+SEEING = Message(
+    "user", "What is this?", {"role": "user", "content": [{"type": "image_url"}, {"type": "text", "text": "?"}]}
+)
+
 
 def complete(effect: Generate) -> Generations:
     return PocketUpstream("weak").complete(effect, lambda: False)
@@ -83,6 +87,8 @@ def test_temperature_is_one_unless_given() -> None:
         (replace(ASKED, messages=(Message("system", "x"),)), "no user message"),
         (replace(ASKED, messages=(Message("user", "x" * 200_000),)), "context length"),
         (replace(ASKED, extra={"tools": [{"type": "function"}]}), "tools"),
+        (replace(ASKED, messages=(SEEING, *ASKED.messages)), "text only"),
+        (replace(ASKED, messages=(SEEING,)), "text only"),
     ],
 )
 def test_what_it_cannot_do_is_refused_under_the_policys_name(effect: Generate, cause: str) -> None:
@@ -90,6 +96,12 @@ def test_what_it_cannot_do_is_refused_under_the_policys_name(effect: Generate, c
         complete(effect)
     assert caught.value.status == 400
     assert not caught.value.retryable
+
+
+def test_text_in_parts_is_text() -> None:
+    said = "Where is Qxzbrunk?"
+    parts = Message("user", said, {"role": "user", "content": [{"type": "text", "text": said}]})
+    assert complete(replace(ASKED, messages=(parts,))) == complete(ASKED)
 
 
 def test_cancelling_raises() -> None:
