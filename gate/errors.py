@@ -58,6 +58,18 @@ def _restored(kind: type[GateError], args: tuple[Any, ...], state: dict[str, Any
     return error
 
 
+def first_of(error: BaseException) -> BaseException:
+    """The error itself; of a group of errors the first, however deep."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
+def trace_of(error: BaseException) -> TraceRecord | None:
+    """What had happened to a question until this error: gate's own, a cancellation, or a fault of any kind."""
+    return getattr(first_of(error), "trace", None)
+
+
 class ConfigError(GateError):
     """What was configured cannot run. ``where`` is ``file:line`` when known."""
 

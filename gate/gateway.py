@@ -8,10 +8,11 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from gate.drivers import AsyncDriver, Recording, ReplayDriver, ThreadedDriver, World
-from gate.errors import GateError, ReplayGap
+from gate.errors import GateError, ReplayGap, first_of
 from gate.pipeline import Plan, answer
 from gate.policy import Policy
 from gate.types import Budget, Certificate, Cost, Outcome, Question, TraceRecord
@@ -61,23 +62,22 @@ class Gateway:
         return self.certificate is not None and not self.void
 
     def ask(self, question: Question, *, budget: Budget | None = None) -> tuple[Outcome, TraceRecord]:
-        """The outcome and its trace. Raises `UpstreamError` (with ``.trace``) when there is no first draft."""
-        plan, recording, begun = self._plan(budget), Recording(), _now()
-        try:
-            outcome = self._driver().run(answer(plan, question), recording, seconds=plan.budget.seconds)
-        except GateError as error:
-            raise self._with_trace(error, question, budget, recording, begun) from error.__cause__
-        return outcome, self._trace(question, budget, recording, begun, outcome)
+        """The outcome and its trace. Raises `UpstreamError` when there is no first draft.
+
+        Whatever is raised, a fault included, carries the trace until then: see `gate.errors.trace_of`.
+        """
+        plan = self._plan(budget)
+        with _Asking(self, question, budget) as asking:
+            outcome = self._driver().run(answer(plan, question), asking.recording, seconds=plan.budget.seconds)
+        return outcome, asking.trace(outcome)
 
     async def aask(self, question: Question, *, budget: Budget | None = None) -> tuple[Outcome, TraceRecord]:
         """`ask` on the running event loop; cancelling it cancels every call under way."""
-        plan, recording, begun = self._plan(budget), Recording(), _now()
-        try:
-            flow = answer(plan, question)
-            outcome = await self._async_driver().run(flow, recording, seconds=plan.budget.seconds)
-        except GateError as error:
-            raise self._with_trace(error, question, budget, recording, begun) from error.__cause__
-        return outcome, self._trace(question, budget, recording, begun, outcome)
+        plan = self._plan(budget)
+        with _Asking(self, question, budget) as asking:
+            driver = self._async_driver()
+            outcome = await driver.run(answer(plan, question), asking.recording, seconds=plan.budget.seconds)
+        return outcome, asking.trace(outcome)
 
     def replay(self, record: TraceRecord) -> Outcome:
         """What this policy makes of a recorded question, with no calls. Raises `ReplayGap` where it cannot be told."""
@@ -120,36 +120,50 @@ class Gateway:
             plan = replace(plan, frozen="certificate_void")
         return plan if budget is None else replace(plan, budget=_tighter(plan.budget, budget))
 
-    def _trace(
-        self,
-        question: Question,
-        budget: Budget | None,
-        recording: Recording,
-        begun: str,
-        outcome: Outcome | None,
-        error: str | None = None,
-    ) -> TraceRecord:
+
+@dataclass(slots=True)
+class _Asking:
+    """One question under way. Whatever error ends it leaves with the trace of what had happened till then."""
+
+    gateway: Gateway
+    question: Question
+    budget: Budget | None
+    recording: Recording = field(default_factory=Recording)
+    begun: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="milliseconds"))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if error is not None:
+            first = first_of(error)
+            vars(first)["trace"] = self.trace(None, _named(first))
+
+    def trace(self, outcome: Outcome | None, error: str | None = None) -> TraceRecord:
         return TraceRecord(
             id=uuid.uuid4().hex,
-            started=begun,
-            policy=self.name,
-            policy_fingerprint=self.policy_fingerprint,
-            certified=self.certified,
-            steps=tuple(recording.steps),
-            budget=budget or Budget(),
-            question=question,
-            tape=tuple(recording.tape),
+            started=self.begun,
+            policy=self.gateway.name,
+            policy_fingerprint=self.gateway.policy_fingerprint,
+            certified=self.gateway.certified,
+            steps=tuple(self.recording.steps),
+            budget=self.budget or Budget(),
+            question=self.question,
+            tape=tuple(self.recording.tape),
             outcome=outcome,
             error=error,
             action=outcome.action if outcome else None,
-            cost=outcome.cost if outcome else sum((entry.cost for entry in recording.tape), Cost()),
+            cost=outcome.cost if outcome else sum((entry.cost for entry in self.recording.tape), Cost()),
         )
 
-    def _with_trace(
-        self, error: GateError, question: Question, budget: Budget | None, recording: Recording, begun: str
-    ) -> GateError:
-        error.trace = self._trace(question, budget, recording, begun, None, str(error))
-        return error
+
+def _named(error: BaseException) -> str:
+    """An error as a trace has it. What others' errors say may be the user's text, so only their kind is named."""
+    if isinstance(error, GateError):
+        return str(error)
+    if isinstance(error, asyncio.CancelledError | KeyboardInterrupt):
+        return "the caller went away"
+    return f"unexpected {type(error).__name__}"
 
 
 def _tighter(ours: Budget, theirs: Budget) -> Budget:
@@ -157,7 +171,3 @@ def _tighter(ours: Budget, theirs: Budget) -> Budget:
         return a if b is None else b if a is None else min(a, b)
 
     return Budget(*(least(getattr(ours, f.name), getattr(theirs, f.name)) for f in fields(Budget)))
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds")

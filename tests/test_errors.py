@@ -23,8 +23,10 @@ from gate.errors import (
     UnknownName,
     UpstreamError,
     UpstreamTimeout,
+    first_of,
+    trace_of,
 )
-from gate.types import Cost
+from gate.types import Cost, TraceRecord
 
 
 def drawn() -> Iterator[tuple[str, str]]:
@@ -61,6 +63,16 @@ def test_every_error_has_room_for_a_trace_and_a_cost() -> None:
         assert error.trace is None
         assert error.cost is None
     assert EvidenceUnavailable("nothing found", Cost(seconds=1.0)).cost == Cost(seconds=1.0)
+
+
+def test_the_trace_is_found_on_an_error_of_any_kind_also_in_groups() -> None:
+    trace = TraceRecord("feed", "now", "mine", "abc", False, ())
+    fault = RuntimeError("x")
+    grouped = ExceptionGroup("two", [ExceptionGroup("one", [fault]), ValueError("y")])
+    assert trace_of(grouped) is None
+    vars(fault)["trace"] = trace
+    assert first_of(grouped) is first_of(fault) is fault
+    assert trace_of(grouped) is trace_of(fault) is trace
 
 
 def test_a_config_error_says_where_when_it_knows() -> None:

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from gate.errors import ReplayGap, UpstreamError
+from gate.effects import Generate
+from gate.errors import ReplayGap, UpstreamError, trace_of
 from gate.gateway import Gateway
 from gate.log.jsonl import from_json, to_json, without_text
 from gate.policy import read
@@ -88,6 +89,53 @@ def test_an_error_carries_the_trace_with_its_tape_and_cost(threaded: bool, tmp_p
     assert trace.cost.calls == 1
     with pytest.raises(UpstreamError, match="is down"):
         mine.replay(trace)
+    mine.close()
+
+
+def fails_after_the_draft(effect: Generate, place: int) -> str:
+    if effect.temperature == 0:
+        return "Nigeria"
+    raise RuntimeError("the user's own words")
+
+
+@pytest.mark.parametrize("threaded", [True, False], ids=["ask", "aask"])
+def test_a_fault_carries_the_trace_too_and_the_trace_only_its_kind(threaded: bool, tmp_path: Path) -> None:
+    mine = gateway(tmp_path, Scripted("small", fails_after_the_draft))
+    with pytest.raises((RuntimeError, ExceptionGroup)) as caught:
+        mine.ask(ASKED) if threaded else aask(mine)
+    trace = trace_of(caught.value)
+    assert trace is not None
+    assert trace.error == "unexpected RuntimeError"
+    assert (trace.outcome, trace.action, trace.question) == (None, None, ASKED)
+    assert [entry.kind for entry in trace.tape] == ["generate"]
+    mine.close()
+
+
+def test_a_caller_that_goes_away_leaves_the_trace_of_what_had_happened(tmp_path: Path) -> None:
+    def then_slow(effect: Generate, place: int) -> str:
+        small.seconds = 30
+        return "Nigeria"
+
+    small = Scripted("small", then_slow)
+    mine = gateway(tmp_path, small)
+
+    async def main() -> asyncio.CancelledError:
+        async with asyncio.TaskGroup() as group:
+            asking = group.create_task(mine.aask(ASKED))
+            while len(small.asked) < 2:
+                await asyncio.sleep(0.001)
+            asking.cancel()
+            with pytest.raises(asyncio.CancelledError) as caught:
+                await asking
+        await mine.aclose()
+        return caught.value
+
+    trace = trace_of(asyncio.run(main()))
+    assert trace is not None
+    assert trace.error == "the caller went away"
+    assert len(trace.tape) == trace.cost.calls == 1
+    assert (trace.outcome, trace.action) == (None, None)
+    assert from_json(to_json(trace)) == trace
     mine.close()
 
 

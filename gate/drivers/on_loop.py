@@ -16,7 +16,7 @@ from httpx_aiohttp import AiohttpTransport
 from gate.drivers.retrying import HTTP_ERRORS, MAX_BODY, http_arguments, http_error, retrying, too_long
 from gate.drivers.world import NO_DEADLINE, Done, Recording, Value, World, advance, cost_of, in_full, tape_entry
 from gate.effects import Ask, Effect, Embed, Entail, Flow, Generate, Observe, Reply, Retrieve, Together
-from gate.errors import GateError, UpstreamError, UpstreamTimeout
+from gate.errors import GateError, UpstreamError, UpstreamTimeout, first_of
 from gate.ports import Endpoint, LocalEndpoint, WireEndpoint, is_local
 from gate.types import Cost, Passage
 
@@ -158,7 +158,5 @@ def _loop_time(until: float) -> float | None:
 
 
 def _first(errors: BaseExceptionGroup[GateError]) -> GateError:
-    inner: BaseException = errors
-    while isinstance(inner, BaseExceptionGroup):
-        inner = inner.exceptions[0]
+    inner = first_of(errors)
     return inner if isinstance(inner, GateError) else GateError(str(inner))

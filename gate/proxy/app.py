@@ -18,7 +18,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from gate.errors import GateError, RequestError
+from gate.errors import GateError, RequestError, first_of, trace_of
 from gate.proxy.wire import ChatRequest, chunks, completion, dumps, headers, parse_chat_request, wire_error
 from gate.types import Budget, Certificate, Outcome, Question, TraceRecord
 
@@ -42,7 +42,10 @@ class Gateway(Protocol):
     @property
     def void(self) -> tuple[str, ...]: ...
 
-    async def aask(self, question: Question, *, budget: Budget | None = None) -> tuple[Outcome, TraceRecord]: ...
+    async def aask(self, question: Question, *, budget: Budget | None = None) -> tuple[Outcome, TraceRecord]:
+        """What it raises, cancellation and faults included, carries the trace: see `gate.errors.trace_of`."""
+        ...
+
     async def aclose(self) -> None: ...
 
 
@@ -90,23 +93,31 @@ class Proxy:
         """The outcome; when the client closes its connection meanwhile, all work for it is cancelled at once."""
         found: tuple[Outcome, TraceRecord] | None = None
         failed: GateError | None = None
-        async with anyio.create_task_group() as group:
+        left: TraceRecord | None = None
 
-            async def answer() -> None:
-                nonlocal found, failed
-                try:
-                    found = await self._gateway.aask(asked.question, budget=asked.budget)
-                except GateError as error:
-                    failed = error
-                group.cancel_scope.cancel()
+        async def answer() -> None:
+            nonlocal found, failed, left
+            try:
+                found = await self._gateway.aask(asked.question, budget=asked.budget)
+            except GateError as error:
+                failed = error
+            except anyio.get_cancelled_exc_class() as error:
+                left = trace_of(error)
+                raise
+            group.cancel_scope.cancel()
 
-            async def watch() -> None:
-                while (await request.receive())["type"] != "http.disconnect":
-                    pass
-                group.cancel_scope.cancel()
+        async def watch() -> None:
+            while (await request.receive())["type"] != "http.disconnect":
+                pass
+            group.cancel_scope.cancel()
 
-            group.start_soon(answer)
-            group.start_soon(watch)
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(answer)
+                group.start_soon(watch)
+        finally:
+            with anyio.CancelScope(shield=True):  # also when it is the server that stops
+                await self._keep(left)
         if failed is not None:
             raise failed
         if found is None:
@@ -136,6 +147,14 @@ class Proxy:
     def _marks(self, record: TraceRecord | None = None, outcome: Outcome | None = None) -> dict[str, str]:
         policy = f"{self._gateway.name}@{self._gateway.policy_fingerprint[:12]}"
         return headers(policy, self._certificate(), record, outcome)
+
+    async def unexpected(self, request: Request, error: Exception) -> Response:
+        """A fault of gate's own. Starlette logs nothing of the request; neither do we."""
+        log.error("unexpected %s while answering", type(first_of(error)).__name__)
+        record = trace_of(error)
+        await self._keep(record)
+        said = "an unexpected error in gate; the server's log has more"
+        return _error_response(500, said, "internal_error", self._marks(record))
 
     async def models(self, request: Request) -> Response:
         listed = [{"id": name, "object": "model", "created": 0, "owned_by": "gate"} for name in self._models()]
@@ -179,7 +198,7 @@ def create_app(
             Route("/healthz", proxy.healthz),
             Route("/readyz", proxy.readyz),
         ],
-        exception_handlers={HTTPException: _http_exception, ClientDisconnect: _gone, Exception: _unexpected},
+        exception_handlers={HTTPException: _http_exception, ClientDisconnect: _gone, Exception: proxy.unexpected},
         lifespan=lifespan,
     )
 
@@ -200,9 +219,3 @@ def _http_exception(request: Request, error: Exception) -> Response:
 
 def _gone(request: Request, error: Exception) -> Response:
     return Response(status_code=499)  # nobody reads it: the client has closed the connection
-
-
-def _unexpected(request: Request, error: Exception) -> Response:
-    """A fault of gate's own. Starlette logs nothing of the request; neither do we."""
-    log.error("unexpected %s while answering", type(error).__name__)
-    return _error_response(500, "an unexpected error in gate; the server's log has more", "internal_error")

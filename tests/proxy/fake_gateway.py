@@ -61,14 +61,14 @@ class FakeGateway:
         self.started.set()
         try:
             await asyncio.sleep(self.seconds)
-        except asyncio.CancelledError:
+        except asyncio.CancelledError as error:
             self.cancelled.set()
+            vars(error)["trace"] = self._record(question, None, "the caller went away")
             raise
         made = self.answer(question)
-        if isinstance(made, GateError):
-            made.trace = self._record(question, None, str(made))
-            raise made
         if isinstance(made, Exception):
+            said = str(made) if isinstance(made, GateError) else f"unexpected {type(made).__name__}"
+            vars(made)["trace"] = self._record(question, None, said)
             raise made
         return made, self._record(question, made, None)
 

@@ -6,6 +6,7 @@ import json
 import socket
 import threading
 import time
+from queue import Queue
 from urllib.parse import urlsplit
 
 import httpx
@@ -74,13 +75,16 @@ def test_an_upstream_error_names_upstream_and_cause_and_the_trace_is_kept() -> N
     assert [record.error for record in kept] == ["upstream 'small': answered HTML", "upstream 'small': late"]
 
 
-def test_a_fault_of_gates_own_is_a_500_that_tells_nothing() -> None:
+def test_a_fault_of_gates_own_is_a_500_that_tells_nothing_and_leaves_a_trace() -> None:
+    kept: list[TraceRecord] = []
     gateway = FakeGateway(lambda question: RuntimeError("secret detail"))
-    with live(create_app(gateway)) as url:
+    with live(create_app(gateway, trace_sink=kept.append)) as url:
         reply = httpx.post(url + CHAT, json=ASK)
         assert reply.status_code == 500
         assert "secret" not in reply.text
         assert reply.json()["error"]["code"] == "internal_error"
+        assert reply.headers["x-gate-decision-id"] == "feed"
+    assert [record.error for record in kept] == ["unexpected RuntimeError"]
 
 
 def test_every_question_leaves_a_trace() -> None:
@@ -92,8 +96,8 @@ def test_every_question_leaves_a_trace() -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_a_closed_client_cancels_the_work_at_once(stream: bool) -> None:
-    gateway = FakeGateway(seconds=30)
-    with live(create_app(gateway)) as url:
+    gateway, kept = FakeGateway(seconds=30), Queue[TraceRecord]()
+    with live(create_app(gateway, trace_sink=kept.put)) as url:
         body = json.dumps(ASK | {"stream": stream}).encode()
         host, port = urlsplit(url).hostname, urlsplit(url).port
         with socket.create_connection((host, port)) as client:
@@ -101,6 +105,8 @@ def test_a_closed_client_cancels_the_work_at_once(stream: bool) -> None:
             client.sendall(head + body)
             assert gateway.started.wait(5)
         assert gateway.cancelled.wait(5)
+        assert kept.get(timeout=5).error == "the caller went away"
+    assert kept.empty()
 
 
 def test_a_client_that_leaves_in_mid_body_harms_nobody() -> None:
