@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 
@@ -80,4 +81,6 @@ def too_long(upstream: str) -> UpstreamError:
 
 
 def http_arguments(request: HttpRequest) -> dict[str, Any]:
-    return {"method": "POST", "url": request.url, "headers": dict(request.headers), "json": dict(request.body)}
+    # httpx's own encoder fails on half a surrogate pair, which a model or a caller may have written
+    content = json.dumps(dict(request.body), ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
+    return {"method": "POST", "url": request.url, "headers": dict(request.headers), "content": content}

@@ -74,14 +74,11 @@ class Proxy:
         record = None
         try:
             asked = parse_chat_request(await self._body(request))
-            if asked.model not in self._models():
-                known = ", ".join(self._models())
-                raise RequestError(f"there is no model {asked.model!r}; there is: {known}", param="model", status=404)
+            self._check(asked.model)
             outcome, record = await self._unless_gone(request, asked)
         except GateError as error:
             await self._keep(error.trace)
-            wire = wire_error(error)
-            return Response(dumps(wire.body), wire.status, {**self._marks(error.trace), **wire.headers}, _JSON)
+            return self._refusal(error)
         await self._keep(record)
         marks = self._marks(record, outcome)
         if not asked.stream:
@@ -139,6 +136,15 @@ class Proxy:
     def _models(self) -> tuple[str, ...]:
         return (GATE_MODEL, self._gateway.name)
 
+    def _check(self, model: str) -> None:
+        if model not in self._models():
+            known = ", ".join(self._models())
+            raise RequestError(f"there is no model {model!r}; there is: {known}", param="model", status=404)
+
+    def _refusal(self, error: GateError) -> Response:
+        wire = wire_error(error)
+        return Response(dumps(wire.body), wire.status, {**self._marks(error.trace), **wire.headers}, _JSON)
+
     def _certificate(self) -> str:
         if self._gateway.certificate is None:
             return "none"
@@ -157,8 +163,16 @@ class Proxy:
         return _error_response(500, said, "internal_error", self._marks(record))
 
     async def models(self, request: Request) -> Response:
-        listed = [{"id": name, "object": "model", "created": 0, "owned_by": "gate"} for name in self._models()]
+        listed = [_model(name) for name in self._models()]
         return Response(dumps({"object": "list", "data": listed}), media_type=_JSON)
+
+    async def model(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        try:
+            self._check(name)
+        except RequestError as error:
+            return self._refusal(error)
+        return Response(dumps(_model(name)), media_type=_JSON)
 
     async def healthz(self, request: Request) -> Response:
         return Response(dumps({"status": "ok"}), media_type=_JSON)
@@ -174,6 +188,10 @@ class Proxy:
 
 
 _JSON = "application/json"
+
+
+def _model(name: str) -> dict[str, object]:
+    return {"id": name, "object": "model", "created": 0, "owned_by": "gate"}
 
 
 def create_app(
@@ -195,6 +213,7 @@ def create_app(
         routes=[
             Route("/v1/chat/completions", proxy.chat, methods=["POST"]),
             Route("/v1/models", proxy.models),
+            Route("/v1/models/{name:path}", proxy.model),
             Route("/healthz", proxy.healthz),
             Route("/readyz", proxy.readyz),
         ],
@@ -212,7 +231,7 @@ def _error_response(status: int, message: str, code: str, marks: dict[str, str] 
 
 def _http_exception(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
-    known = "POST /v1/chat/completions, GET /v1/models, GET /healthz, GET /readyz"
+    known = "POST /v1/chat/completions, GET /v1/models, GET /v1/models/{name}, GET /healthz, GET /readyz"
     said = "no such path" if status == 404 else "no such method here" if status == 405 else "refused"
     return _error_response(status, f"{said}; there is: {known}", "not_found" if status == 404 else "bad_method")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import json
 import math
 import os
 import re
@@ -169,10 +170,19 @@ _BROKEN = object()
 
 
 def _parsed(body: bytes) -> Any:
+    """The body's JSON. What strict JSON refuses and servers send all the same (half surrogate pairs, NaN) is taken."""
     try:
         return orjson.loads(body)
     except orjson.JSONDecodeError:
-        return _BROKEN
+        try:
+            return json.loads(body, parse_int=_int)
+        except (ValueError, RecursionError):
+            return _BROKEN
+
+
+def _int(digits: str) -> int | float:
+    """An integer; a float where 64 bits may not hold it, much as orjson has it: no count or price is that large."""
+    return int(digits) if len(digits) < 19 else float(digits)
 
 
 def _is_html(body: bytes) -> bool:
@@ -208,7 +218,14 @@ def _message(data: Any) -> str:
     error = data.get("error", data)
     if isinstance(error, dict):
         error = error.get("message") or error.get("detail") or error.get("code") or ""
-    return error if isinstance(error, str) else orjson.dumps(error, default=str).decode()
+    return error if isinstance(error, str) else _text(error)
+
+
+def _text(value: Any) -> str:
+    try:
+        return json.dumps(value, separators=(",", ":"))
+    except RecursionError:
+        return ""
 
 
 def masked(text: str, key: str | None) -> str:

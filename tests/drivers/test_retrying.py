@@ -7,11 +7,16 @@ import time
 import httpx
 import pytest
 
+from gate.drivers import World
 from gate.drivers.retrying import HTTP_ERRORS, http_error
-from gate.effects import Generate, generate
+from gate.effects import Generate, Reply, generate
 from gate.errors import UpstreamError, UpstreamTimeout
+from gate.ports import Price
+from gate.types import Message
+from gate.upstreams.openai_chat import OpenAIChat, OpenAIChatOptions
 from tests.drivers.running import MESSAGES, both, run
 from tests.scripted import Answer, Scripted, world_of
+from tests.upstreams.faulty_server import FaultyServer, chat
 
 
 @both
@@ -33,6 +38,19 @@ def test_what_may_pass_is_tried_again_and_what_cannot_is_not(threaded: bool) -> 
         with pytest.raises(UpstreamError, match="busy"):
             run(world_of({"small": upstream}), generate(Generate("small", MESSAGES)), threaded=threaded)
         assert len(upstream.asked) == tries
+
+
+@both
+def test_half_a_surrogate_pair_goes_through_http_and_comes_back(threaded: bool) -> None:
+    with FaultyServer.of(chat("Ni\ud800geria")) as server:
+        options = OpenAIChatOptions(base_url=server.url, model="m")
+        world = World({"main": OpenAIChat.from_options("main", options, Price())})
+        asked = Generate("main", (Message("user", "Where is \udfffLagos é🦜?"),))
+        reply, recording = run(world, generate(asked), threaded=threaded)
+    assert isinstance(reply, Reply)
+    assert reply.value.choices[0].text == "Ni\ud800geria"
+    assert len(recording.tape) == len(server.asked) == 1
+    assert server.asked[0]["messages"][0]["content"] == "Where is ?Lagos é🦜?"
 
 
 @both

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import anyio
 import openai
@@ -14,6 +15,8 @@ from gate.gateway import Gateway
 from gate.proxy.app import create_app
 from gate.types import Action, Question
 from tests.proxy.live_server import live
+from tests.upstreams.faulty_server import FaultyServer
+from tests.upstreams.faulty_server import chat as fake_chat
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +114,23 @@ def test_an_image_is_refused_by_a_model_that_sees_none(url: str) -> None:
         )
 
 
+def test_a_reply_with_half_a_surrogate_pair_is_read_once_and_comes_through(tmp_path: Path) -> None:
+    source = Path(__file__).parents[2] / "examples" / "openai_compatible" / "policy.yaml"
+    policy = tmp_path / "policy.yaml"
+    with FaultyServer.of(fake_chat("Ni\ud800geria")) as server:
+        policy.write_text(source.read_text().replace("http://127.0.0.1:8000/v1", server.url))
+        with live(create_app(load_gateway(str(policy)))) as address, client(f"{address}/v1") as openai_client:
+            for stream in (False, True):
+                asked = {"model": "gate", "messages": [{"role": "user", "content": "Where is Lagos?"}]}
+                reply = openai_client.chat.completions.create(**asked, stream=stream)
+                if stream:
+                    said = "".join(chunk.choices[0].delta.content or "" for chunk in reply)
+                else:
+                    said = reply.choices[0].message.content
+                assert said == "Ni?geria"
+        assert len(server.asked) == 4, "a draft and its samples, twice"
+
+
 def test_the_clients_own_error_classes_are_raised(url: str) -> None:
     with client(url) as openai_client:
         ask = [{"role": "user", "content": "Where is Lagos?"}]
@@ -123,3 +143,14 @@ def test_the_clients_own_error_classes_are_raised(url: str) -> None:
         with pytest.raises(openai.BadRequestError, match="no user message"):
             openai_client.chat.completions.create(model="gate", messages=[{"role": "system", "content": "Be kind."}])
         assert "gate" in {model.id for model in openai_client.models.list()}
+
+
+def test_a_known_model_is_found_by_its_name_and_no_other(url: str) -> None:
+    with client(url) as openai_client:
+        for name in ("gate", "balanced"):
+            found = openai_client.models.retrieve(name)
+            assert (found.id, found.object) == (name, "model")
+            assert found in openai_client.models.list().data
+        with pytest.raises(openai.NotFoundError, match="there is no model 'gpt-9'; there is: gate, balanced") as caught:
+            openai_client.models.retrieve("gpt-9")
+        assert caught.value.code == "model_not_found"

@@ -103,6 +103,10 @@ def test_keys_are_masked_and_long_causes_cut() -> None:
         (200, b"<html>hello</html>", "HTML, not JSON", False),
         (200, b"", "empty body", True),
         (200, b'{"choices": [', "broken JSON", True),
+        (200, b'{"a": ' * 600 + b"1" + b"}" * 600, "without choices", True),
+        (200, b'{"a": ' * 5000 + b"1" + b"}" * 5000, "broken JSON", True),
+        (400, b'{"error": ' + b"[" * 1000 + b"]" * 1000 + b"}", "400", False),
+        (400, b'{"error": {"message": ["\\ud800"]}}', "400: ", False),
         (200, b"[1]", "no object", False),
         (200, b'{"choices": []}', "without choices", True),
         (200, b'{"choices": [7]}', "without choices", True),
@@ -134,6 +138,13 @@ def test_the_list_a_reply_must_hold_is_that_of_the_dialect() -> None:
         reply_object("mine", 200, {}, body, None)
     with pytest.raises(UpstreamError, match="without data"):
         reply_object("mine", 200, {}, b'{"choices": [{}]}', None, listing="data")
+
+
+def test_json_that_is_not_strict_is_read_all_the_same() -> None:
+    body = b'{"choices": [{"text": "Ni\\ud800geria", "a": NaN, "b": -Infinity, "c": -' + b"9" * 400 + b', "d": 7}]}'
+    choice = reply_object("mine", 200, {}, body, None)["choices"][0]
+    assert choice["text"] == "Ni\ud800geria"
+    assert [log_probability(choice[name]) for name in "abcd"] == [None, -1e4, -1e4, None]
 
 
 @pytest.mark.parametrize(
