@@ -8,6 +8,7 @@ a name that stands twice is refused.
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.metadata import entry_points
@@ -40,6 +41,8 @@ from gate.routes import AbstainRoute, AnswerRoute, EscalateRoute, RetrieveRoute
 from gate.signals import SIGNALS
 from gate.types import Action, Budget, Stage
 from gate.upstreams import UPSTREAMS
+
+log = logging.getLogger("gate.assemble")
 
 
 def load_gateway(name_or_path: str) -> Gateway:
@@ -78,7 +81,13 @@ def assemble(file: PolicyFile) -> Gateway:
     timeouts = {name: endpoint.timeout for name, endpoint in settings.items()}
     world = World(upstreams, retrievers, timeouts, embedders, judges)
     _check_uses(file, plan, world)
-    return Gateway(policy, plan, world, fingerprints(policy, plan, world))
+    gateway = Gateway(policy, plan, world, fingerprints(policy, plan, world))
+    if gateway.void:
+        void, does = "; ".join(gateway.void), "answers go out uncertified"
+        if policy.on_void == "abstain":
+            does = "every question is abstained from"
+        log.warning("the certificate of the policy %r is void (%s): %s", policy.name, void, does)
+    return gateway
 
 
 def fingerprints(policy: Policy, plan: Plan, world: World) -> dict[str, str]:

@@ -6,8 +6,9 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import wraps
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated, NoReturn, ParamSpec
+from typing import Annotated, Any, NoReturn, ParamSpec
 
 import orjson
 import typer
@@ -20,9 +21,11 @@ from gate import __version__
 from gate.assemble import load_gateway
 from gate.errors import ConfigError, GateError, RequestError
 from gate.evidence.meanings import normalize
+from gate.gateway import Gateway
 from gate.log.explain import explanation, outcome_explanation
 from gate.log.jsonl import TraceFile, read
 from gate.pocket.world import Fact, facts_of, unit_hash
+from gate.proxy.wire import dumps
 from gate.terminal import STYLE, certificate_line, complain, cost_line, outcome_panel, policy_view, trace_view
 from gate.types import Cost, Outcome, Question, TraceRecord
 
@@ -66,23 +69,23 @@ def ask(
         bool, typer.Option(help="Keep question and answers in the trace, so that it can be replayed.")
     ] = False,
 ) -> None:
-    """Ask one question through the gate: the answer or a refusal, how sure, why, and what it cost."""
-    if not question.strip():
-        raise RequestError("the question is empty")
-    gateway = load_gateway(policy)
+    """Ask one question through the gate: the answer or a refusal, how sure, why, and what it cost.
+
+    With --json a failure is an object too, with its cause in "error".
+    """
     keep = TraceFile(trace, text=text).append if trace else lambda _: None
     try:
-        outcome, record = gateway.ask(Question.from_text(question))
+        gateway, outcome, record = _ask(question, policy)
     except GateError as error:
         if error.trace:
             keep(error.trace)
+        if as_json:
+            _print_json({**(explanation(error.trace) if error.trace else {}), "error": str(error)})
         raise
-    finally:
-        gateway.close()
     keep(record)
     if as_json:
         shown = {"text": outcome.text, "answered": outcome.answered, **explanation(record)}
-        sys.stdout.write(orjson.dumps(shown, option=orjson.OPT_INDENT_2).decode() + "\n")
+        _print_json(shown)
     else:
         out.print(outcome_panel(outcome))
         out.print(Text(f"promise: {certificate_line(gateway)}", style="dim"))
@@ -103,7 +106,7 @@ def demo(
     gateway.close()
     totals = demo_totals(asked)
     if as_json:
-        sys.stdout.write(orjson.dumps(totals, option=orjson.OPT_INDENT_2).decode() + "\n")
+        _print_json(totals)
         return
     out.print(_demo_table(asked))
     out.print(_totals_table(totals))
@@ -114,8 +117,14 @@ def demo(
 @app.command()
 @_plainly
 def check(policy: Annotated[str, typer.Argument(help="A shipped policy's name, or a policy file.")]) -> None:
-    """Load a policy and say what it does; exits 2 and names file and line when it cannot run."""
-    out.print(policy_view(load_gateway(policy)))
+    """Load a policy and say what it does.
+
+    Exits 1 when its certificate is void, and 2, naming file and line, when it cannot run.
+    """
+    gateway = load_gateway(policy)
+    out.print(policy_view(gateway))
+    if gateway.void:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -139,7 +148,7 @@ def explain(
     replayed = load_gateway(replay).replay(record) if replay else None
     if as_json:
         shown = explanation(record) | ({"replay": outcome_explanation(replayed)} if replayed else {})
-        sys.stdout.write(orjson.dumps(shown, option=orjson.OPT_INDENT_2).decode() + "\n")
+        _print_json(shown)
         return
     out.print(trace_view(record))
     if replayed:
@@ -182,7 +191,27 @@ def _root(
 
 
 def main() -> None:
+    for stream in (sys.stdout, sys.stderr):  # a terminal may be unable to show what a model wrote
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
     app()
+
+
+def _print_json(data: dict[str, Any]) -> None:
+    sys.stdout.write(dumps(data, orjson.OPT_INDENT_2).decode() + "\n")
+
+
+# --- ask ---------------------------------------------------------------------------------------------------------
+
+
+def _ask(question: str, policy: str) -> tuple[Gateway, Outcome, TraceRecord]:
+    if not question.strip():
+        raise RequestError("the question is empty")
+    gateway = load_gateway(policy)
+    try:
+        return gateway, *gateway.ask(Question.from_text(question))
+    finally:
+        gateway.close()
 
 
 # --- explain -----------------------------------------------------------------------------------------------------

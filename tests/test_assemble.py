@@ -48,6 +48,24 @@ def test_shipped_policies_hold_a_certificate_for_exactly_what_runs(name: str) ->
     assert held.fingerprints == gateway.running
 
 
+@pytest.mark.parametrize(("on_void", "does"), [("serve", "uncertified"), ("abstain", "abstained from")])
+def test_a_void_certificate_is_logged_once_and_one_that_holds_is_not(
+    on_void: str, does: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    load_gateway("balanced").ask(ASKED)
+    assert caplog.records == []
+    certificate = yaml.safe_load(find("balanced").read_text(encoding="utf-8"))["certificate"]
+    gateway = load_gateway(str(changed(tmp_path, certificate=certificate, on_void=on_void)))
+    gateway.ask(ASKED)
+    gateway.ask(ASKED)
+    gateway.close()
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    said = record.getMessage()
+    assert "'balanced' is void (calibrator is not what was certified; policy is not what was certified)" in said
+    assert does in said
+
+
 BROKEN = {
     "upstream kind": ({"upstreams": {"small": {"kind": "poket"}}, "ladder": ["small"]}, "did you mean 'pocket'"),
     "upstream option": ({"upstreams": {"small": {"kind": "pocket", "modle": "x"}}}, "did you mean 'model'"),

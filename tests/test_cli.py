@@ -13,6 +13,8 @@ from typer.testing import CliRunner
 from gate import __version__
 from gate.cli import app, demo_facts
 from gate.pocket.world import facts_of
+from gate.policy import find
+from tests.upstreams.faulty_server import FaultyServer, chat
 
 runner = CliRunner()
 
@@ -71,6 +73,29 @@ def test_check_reads_a_policy_aloud(name: str) -> None:
         assert part in result.stdout
 
 
+def outdated(folder: Path) -> Path:
+    """The balanced policy with a certificate of another time."""
+    path = folder / "outdated.yaml"
+    shipped = find("balanced")
+    text = shipped.read_text(encoding="utf-8").replace(
+        "pocket.calibrator.json", str(shipped.parent / "pocket.calibrator.json")
+    )
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_void_certificate_is_said_and_the_exit_code_tells(tmp_path: Path) -> None:
+    run = gate("check", str(outdated(tmp_path)))
+    assert run.returncode == 1
+    assert "void: policy is not what was certified" in " ".join(run.stdout.split())
+    assert run.stderr.count("certificate of the policy 'balanced' is void") == 1
+    assert "Exits 1 when its certificate is void" in " ".join(gate("check", "--help").stdout.split())
+    asked = gate("ask", "Where is Lagos?", "--policy", str(outdated(tmp_path)))
+    assert asked.returncode == 0
+    assert asked.stderr.count("is void") == 1
+    assert "Lagos" not in asked.stderr
+
+
 def test_check_names_file_line_and_the_nearest_key(tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("name: mine\npromis: {max_error: 0.05}\n")
@@ -88,7 +113,8 @@ def test_questions_that_cannot_be_asked_are_refused_in_one_line(question: str) -
     assert "Traceback" not in result.output
 
 
-def test_an_upstream_that_is_down_is_one_clear_error_and_the_trace_is_kept(tmp_path: Path) -> None:
+@pytest.mark.parametrize("as_json", [False, True])
+def test_an_upstream_that_is_down_is_one_clear_error_and_the_trace_is_kept(as_json: bool, tmp_path: Path) -> None:
     source = Path(__file__).parents[1] / "examples" / "openai_compatible" / "policy.yaml"
     policy, trace = tmp_path / "policy.yaml", tmp_path / "trace.jsonl"
     text = (
@@ -97,10 +123,36 @@ def test_an_upstream_that_is_down_is_one_clear_error_and_the_trace_is_kept(tmp_p
         .replace("timeout: 30", "timeout: 2")
     )
     policy.write_text(text)
-    result = runner.invoke(app, ["ask", "Where is Lagos?", "-p", str(policy), "--trace", str(trace)])
+    result = runner.invoke(
+        app, ["ask", "Where is Lagos?", "-p", str(policy), "--trace", str(trace), *(["--json"] if as_json else [])]
+    )
     assert result.exit_code == 1
-    assert "upstream 'main': cannot be reached" in result.output.replace("\n", " ")
-    assert json.loads(trace.read_text())["error"]
+    assert "upstream 'main': cannot be reached" in result.stderr.replace("\n", " ")
+    kept = json.loads(trace.read_text())
+    assert kept["error"]
+    if as_json:
+        shown = json.loads(result.stdout)
+        assert "upstream 'main': cannot be reached" in shown["error"]
+        assert (shown["id"], shown["action"], shown["cost"]["calls"]) == (kept["id"], None, 4)
+    else:
+        assert result.stdout == ""
+
+
+@pytest.mark.parametrize(("asked", "cause"), [((" ",), "empty"), (("x", "-p", "balansed"), "did you mean 'balanced'")])
+def test_what_cannot_be_asked_is_json_too_when_json_is_wanted(asked: tuple[str, ...], cause: str) -> None:
+    result = runner.invoke(app, ["ask", *asked, "--json"])
+    assert result.exit_code == 2
+    assert cause in json.loads(result.stdout)["error"]
+
+
+def test_half_a_surrogate_pair_is_printed_as_a_question_mark(tmp_path: Path) -> None:
+    source = Path(__file__).parents[1] / "examples" / "openai_compatible" / "policy.yaml"
+    policy = tmp_path / "policy.yaml"
+    with FaultyServer.of(chat("Ni\ud800geria")) as server:
+        policy.write_text(source.read_text().replace("http://127.0.0.1:8000/v1", server.url))
+        shown, whole = gate("ask", "Where is Lagos?", "-p", str(policy)), gate("ask", "x", "-p", str(policy), "--json")
+    assert "Ni?geria" in shown.stdout, shown.stderr
+    assert json.loads(whole.stdout)["text"] == "Ni?geria"
 
 
 def test_demo_counts_what_it_shows() -> None:

@@ -201,7 +201,7 @@ def create_app(
     max_body_bytes: int = MAX_BODY,
     max_concurrency: int = MAX_CONCURRENCY,
 ) -> Starlette:
-    """The application. ``trace_sink`` gets the trace of every question, also of those that failed, on a thread."""
+    """The application. ``trace_sink`` gets the trace of every question on a thread, also when it failed or its caller left."""
     proxy = Proxy(gateway, trace_sink, max_body_bytes, max_concurrency)
 
     @asynccontextmanager

@@ -227,12 +227,12 @@ def _event(data: Mapping[str, Any]) -> bytes:
     return b"data: " + dumps(data) + b"\n\n"
 
 
-def dumps(data: Any) -> bytes:
+def dumps(data: Any, option: int | None = None) -> bytes:
     """JSON for the wire. A lone surrogate, which some models emit and JSON cannot hold, becomes a question mark."""
     try:
-        return orjson.dumps(data)
+        return orjson.dumps(data, option=option)
     except TypeError:
-        return orjson.dumps(_sound(data))
+        return orjson.dumps(_sound(data), option=option)
 
 
 def _sound(value: Any) -> Any:

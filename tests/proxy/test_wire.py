@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -252,6 +253,7 @@ def test_headers_are_plain_ascii_on_one_line() -> None:
 
 def test_lone_surrogates_do_not_break_the_wire() -> None:
     assert json.loads(dumps({"text": ["a\ud800b"]})) == {"text": ["a?b"]}
+    assert dumps({"text": "a\ud800b"}, orjson.OPT_INDENT_2) == b'{\n  "text": "a?b"\n}'
 
 
 ERRORS: list[tuple[GateError, int, str | None]] = [
