@@ -201,7 +201,7 @@ def create_app(
     max_body_bytes: int = MAX_BODY,
     max_concurrency: int = MAX_CONCURRENCY,
 ) -> Starlette:
-    """The application. ``trace_sink`` gets the trace of every question on a thread, also when it failed or its caller left."""
+    """The application. ``trace_sink`` gets every question's trace on a thread, also if it failed or its caller left."""
     proxy = Proxy(gateway, trace_sink, max_body_bytes, max_concurrency)
 
     @asynccontextmanager
