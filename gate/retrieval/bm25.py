@@ -6,6 +6,7 @@ import hashlib
 import json
 import sqlite3
 import unicodedata
+import weakref
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
@@ -22,7 +23,8 @@ _MAX_TERMS = 64
 class Bm25Retriever:
     """Ranks passages by SQLite's BM25 (k1 = 1.2, b = 0.75). A word of the query need not occur in a passage.
 
-    Case, accents and width make no difference. Words are found where spaces or marks part them.
+    Case, accents and width make no difference. Words are found where spaces or marks part them. The index goes with
+    its retriever; ``close`` frees it sooner.
     """
 
     def __init__(self, name: str, passages: Iterable[tuple[str, str]]) -> None:
@@ -30,6 +32,7 @@ class Bm25Retriever:
         self._lock = Lock()
         # one connection, guarded by the lock: searching takes well under a millisecond
         self._index = sqlite3.connect(":memory:", check_same_thread=False)
+        self._closing = weakref.finalize(self, self._index.close)
         self._index.execute("CREATE VIRTUAL TABLE passages USING fts5(id UNINDEXED, text UNINDEXED, folded)")
         digest = hashlib.sha256()
         with self._index:
@@ -61,7 +64,9 @@ class Bm25Retriever:
         return tuple(Passage(*row) for row in rows)
 
     def close(self) -> None:
-        self._index.close()
+        """Free the index: nothing can be found any more. Closing twice does nothing."""
+        with self._lock:
+            self._closing()
 
 
 def _folded(text: str) -> str:

@@ -37,8 +37,9 @@ class Recorded:
 class RecordedUpstream:
     """Fits `LocalUpstream`. Each row holds ``question``, ``answer`` and, for sampling, ``samples: [{"text": …}]``.
 
-    A greedy request for one answer gets the recorded answer; any other gets the first ``n`` samples. Questions are
-    found by the exact text of the last user message.
+    A request for one answer gets the recorded answer, whatever its temperature: it is the draft, and must not be one
+    of the samples it is held against. A request for more gets the first ``n`` samples. Questions are found by the exact
+    text of the last user message.
     """
 
     kind: ClassVar[str] = "recorded"
@@ -72,7 +73,7 @@ class RecordedUpstream:
         row = self.rows.get(question)
         if row is None:
             raise UpstreamError(self.name, f"{self.path.name} holds no answer to this question", status=404)
-        if effect.n == 1 and not effect.temperature:
+        if effect.n == 1:
             return Generations((Generation(row.answer),), model=self.model or "")
         if len(row.samples) < effect.n:
             cause = f"{self.path.name} holds {len(row.samples)} samples of this answer, not {effect.n}"

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import sqlite3
 import unicodedata
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
@@ -189,3 +192,34 @@ def test_the_passages_of_the_pocket_world_come_along() -> None:
     assert shipped.name == "world"
     assert any("Nigeria" in passage.text for passage in shipped.search("Where is Lagos?", 5))
     shipped.close()
+
+
+def test_an_index_goes_with_its_retriever_even_one_that_could_not_be_filled(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[sqlite3.Connection] = []
+    connect = sqlite3.connect
+    monkeypatch.setattr(
+        sqlite3, "connect", lambda *args, **kwargs: opened.append(connect(*args, **kwargs)) or opened[-1]
+    )
+
+    def broken() -> Iterator[tuple[str, str]]:
+        yield CITIES[0]
+        raise ConfigError("the second line is broken")
+
+    forgotten = Bm25Retriever("world", CITIES)
+    assert found("lagos", retriever=forgotten)[0] == "lagos"
+    del forgotten
+    with pytest.raises(ConfigError):
+        Bm25Retriever("world", broken())
+    gc.collect()
+    assert len(opened) == 2
+    for index in opened:
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            index.execute("SELECT 1")
+
+
+def test_closing_frees_the_index_at_once_and_twice_does_nothing() -> None:
+    closed = Bm25Retriever("world", CITIES)
+    closed.close()
+    closed.close()
+    with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+        closed.search("lagos", 1)

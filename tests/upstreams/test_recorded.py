@@ -44,13 +44,23 @@ def path(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return made
 
 
-def test_greedy_requests_get_the_answer_and_others_the_samples(path: Path) -> None:
+def test_a_request_for_one_gets_the_answer_and_others_the_samples(path: Path) -> None:
     made = upstream(path, "a")
     assert ask(made) == ["Nigeria"]
     assert ask(made, temperature=0.0) == ["Nigeria"]
     assert ask(made, n=2, temperature=1.0) == ["Nigeria", "Togo"]
     assert ask(made, "Silent?") == [""]
     assert ask(upstream(path, "b")) == ["Ghana"]
+
+
+def test_at_any_temperature_the_draft_is_the_recorded_answer_and_never_a_sample_that_votes_for_itself(
+    tmp_path: Path,
+) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text(
+        json.dumps({"question": "a", "answer": "the answer", "samples": [{"text": "one"}, {"text": "two"}]})
+    )
+    assert ask(upstream(rows), "a", temperature=0.7) == ["the answer"]
 
 
 def test_what_is_not_recorded_is_an_error_without_the_users_text(path: Path) -> None:
