@@ -19,7 +19,7 @@ from rich.text import Text
 
 from gate import __version__
 from gate.assemble import load_gateway
-from gate.errors import ConfigError, GateError, RequestError
+from gate.errors import ConfigError, GateError, RequestError, UpstreamError
 from gate.evidence.meanings import normalize
 from gate.gateway import Gateway
 from gate.log.explain import explanation, outcome_explanation
@@ -52,7 +52,7 @@ def _plainly(command: Callable[P, None]) -> Callable[P, None]:
         try:
             command(*args, **kwargs)
         except GateError as error:
-            complain(err, str(error))
+            complain(err, error.in_full if isinstance(error, UpstreamError) else str(error))
             raise typer.Exit(2 if isinstance(error, ConfigError | RequestError) else 1) from None
 
     return run

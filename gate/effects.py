@@ -19,6 +19,7 @@ from typing import Any, Generic, TypeAlias, TypeVar, cast
 from gate.types import Cost, Entailments, Generations, JsonObject, Message, Passage, Step, Vectors
 
 T = TypeVar("T")
+_NOT_ASKED = frozenset({"cap", "seed_is_callers"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,8 @@ class Generate:
     """The most tokens the budget leaves for each answer: a hard stop, and no part of what is asked."""
     stop: tuple[str, ...] = ()
     seed: int | None = None
+    seed_is_callers: bool = False
+    """Whether the caller gave the seed: then it is never left out, also where the upstream refuses it."""
     logprobs: int | None = None
     """How many alternatives a token to ask for (0 = the token's own log-probability only); None = none at all."""
     extra: JsonObject = field(default_factory=dict)
@@ -126,9 +129,10 @@ def observe(step: Step) -> Flow[None]:
 def effect_key(effect: Ask | Retrieve) -> str:
     """A hash of all that was asked: equal requests have equal keys, in this process and in any other.
 
-    What the budget had left (``cap``) is not asked: the same request later in a budget has the same key.
+    What the budget had left (``cap``) and who gave the seed are not asked: the same request later in a budget has the
+    same key.
     """
-    fields = {name: value for name, value in asdict(effect).items() if name != "cap"}
+    fields = {name: value for name, value in asdict(effect).items() if name not in _NOT_ASKED}
     asked = [type(effect).__name__, _canonical(fields)]
     text = json.dumps(asked, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:24]

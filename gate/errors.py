@@ -114,13 +114,20 @@ class RequestError(GateError):
 
 
 class UpstreamError(GateError):
-    """A model endpoint failed. The message names the upstream and the cause, never a key or the user's text."""
+    """A model endpoint failed. The message names the upstream and the cause in gate's own words, fit for any log.
+
+    ``said`` is what the server said of it. It may quote the user's text, so it stands apart: whoever asked may read it
+    (``in_full``), and no trace kept without text holds it. Keys are masked in it. ``param`` is the field of the request
+    that the server blames, where its reply names one.
+    """
 
     def __init__(
         self,
         upstream: str,
         cause: str,
         *,
+        said: str = "",
+        param: str | None = None,
         status: int | None = None,
         retryable: bool = False,
         retry_after: float | None = None,
@@ -128,9 +135,16 @@ class UpstreamError(GateError):
         super().__init__(f"upstream {upstream!r}: {cause}")
         self.upstream = upstream
         self.cause = cause
+        self.said = said
+        self.param = param
         self.status = status
         self.retryable = retryable
         self.retry_after = retry_after
+
+    @property
+    def in_full(self) -> str:
+        """The message with the server's own words: for the one who asked, and for nobody's log."""
+        return f"{self}: {self.said}" if self.said else str(self)
 
 
 class UpstreamTimeout(UpstreamError):

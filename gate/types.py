@@ -333,6 +333,8 @@ class Failure:
     cause: str
     status: int | None = None
     timeout: bool = False
+    said: str = ""
+    """The server's own words, which may quote the user's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -369,7 +371,7 @@ class TraceRecord:
     tape: tuple[TapeEntry, ...] = ()
     outcome: Outcome | None = None
     error: str | None = None
-    """The error that ended it, when it did not end in an outcome."""
+    """The error that ended it, in gate's own words, when it did not end in an outcome."""
     action: Action | None = None
     cost: Cost = Cost()
     budget: Budget = Budget()

@@ -82,6 +82,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "cap": st.none() | st.integers(1, 99),
     "stop": st.lists(TEXT, max_size=3).map(tuple),
     "seed": st.none() | st.integers(),
+    "seed_is_callers": st.booleans(),
     "logprobs": st.none() | st.integers(0, 20),
     "extra": st.dictionaries(TEXT, JSON, max_size=3),
 }
@@ -101,7 +102,7 @@ def test_a_key_changes_with_each_field_that_is_asked_and_with_nothing_else(
     name = data.draw(st.sampled_from(list(FIELDS)))
     value = data.draw(FIELDS[name])
     assume(value != getattr(request, name))
-    same = name == "cap"  # how much is left of the budget is not part of what is asked
+    same = name in {"cap", "seed_is_callers"}  # what is left of the budget and who gave the seed are not asked
     assert (effect_key(dataclasses.replace(request, **{name: value})) == effect_key(request)) == same
 
 

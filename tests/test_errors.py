@@ -121,6 +121,13 @@ def test_an_upstream_error_names_the_upstream_and_the_cause() -> None:
     assert not UpstreamError("small", "said nonsense").retryable
 
 
+def test_what_the_server_said_stands_apart_from_the_message_for_it_may_quote_the_user() -> None:
+    error = UpstreamError("small", "refused with status 400", said="Invalid prompt: my diary", param="messages")
+    assert str(error) == "upstream 'small': refused with status 400"
+    assert error.in_full == "upstream 'small': refused with status 400: Invalid prompt: my diary"
+    assert UpstreamError("small", "is down").in_full == "upstream 'small': is down"
+
+
 def test_a_timeout_is_caught_as_a_failure_of_its_upstream() -> None:
     with pytest.raises(UpstreamError, match="'small'"):
         raise UpstreamTimeout("small", "no answer in 30 s")
@@ -129,7 +136,7 @@ def test_a_timeout_is_caught_as_a_failure_of_its_upstream() -> None:
 @pytest.mark.parametrize(
     "error",
     [
-        UpstreamError("small", "is down", status=503, retryable=True, retry_after=2.0),
+        UpstreamError("small", "is down", said="off", param="n", status=503, retryable=True, retry_after=2.0),
         UpstreamTimeout("small", "late"),
         UnknownName("signal", "vote", ["vote_share"], where="mine.yaml:3"),
         MissingExtra("scipy", "tune"),

@@ -10,14 +10,19 @@ from typing import Any
 
 import pytest
 
+from gate.drivers import World
 from gate.effects import Generate
 from gate.errors import ReplayGap, UpstreamError, trace_of
 from gate.gateway import Gateway
+from gate.log.explain import explanation
 from gate.log.jsonl import from_json, to_json, without_text
 from gate.policy import read
+from gate.ports import Price
 from gate.types import Action, Budget, Outcome, Question, TraceRecord
+from gate.upstreams import OpenAIChat
 from tests.drivers.running import doubtful, untimed
 from tests.scripted import Scripted, always, plan_over, world_of
+from tests.upstreams.faulty_server import FaultyServer, chat, echoes
 
 ASKED = Question.from_text("Where is Lagos?")
 RUNNING = {"policy": "abc", "upstream:small": "scripted"}
@@ -137,6 +142,41 @@ def test_a_caller_that_goes_away_leaves_the_trace_of_what_had_happened(tmp_path:
     assert (trace.outcome, trace.action) == (None, None)
     assert from_json(to_json(trace)) == trace
     mine.close()
+
+
+def over_servers(folder: Path, *urls: str) -> Gateway:
+    """A gateway over real servers, one a rung, that escalates when unsure."""
+    path = folder / "mine.yaml"
+    path.write_text(POLICY, encoding="utf-8")
+    names = ("small", "large")[: len(urls)]
+    options = {name: OpenAIChat.Options(base_url=url, model="m") for name, url in zip(names, urls, strict=True)}
+    upstreams: dict[str, Any] = {name: OpenAIChat.from_options(name, o, Price()) for name, o in options.items()}
+    return Gateway(read(path).policy, plan_over(upstreams), World(upstreams), RUNNING)
+
+
+DIARY = Question.from_text("Dear diary, where is Lagos?")
+
+
+def test_a_server_that_quotes_the_user_puts_nothing_into_a_trace_without_text(tmp_path: Path) -> None:
+    with FaultyServer(echoes()) as refusing, FaultyServer.of(chat("Togo"), echoes()) as drafting:
+        first = over_servers(tmp_path, refusing.url)
+        with pytest.raises(UpstreamError) as caught:
+            first.ask(DIARY)
+        first.close()
+        later = over_servers(tmp_path, drafting.url, refusing.url)
+        outcome, trace = later.ask(DIARY)
+        assert later.replay(from_json(to_json(trace))) == outcome
+        later.close()
+    assert caught.value.trace is not None
+    assert caught.value.said == "Invalid prompt: Dear diary, where is Lagos?", "the caller may read it"
+    kept = [without_text(caught.value.trace), without_text(trace)]
+    assert not any(b"diary" in to_json(record) for record in kept)
+    assert not any("diary" in str(explanation(record)) for record in (caught.value.trace, trace))
+    assert kept[0].error == "upstream 'small': refused with status 400"
+    assert outcome.decision.detail == "escalate: upstream 'large': refused with status 400"
+    missing = {reading.missing for reading in outcome.steps[0].signals.readings}
+    assert "no sample could be drawn: upstream 'small': refused with status 400" in missing
+    assert b"Invalid prompt" in to_json(trace), "with text, it is all there"
 
 
 def test_a_trace_replays_with_no_calls_also_after_a_round_trip_through_json(tmp_path: Path) -> None:

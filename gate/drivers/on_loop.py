@@ -109,14 +109,17 @@ class AsyncDriver:
         return Reply(value, cost)
 
     async def _adapting(self, effect: Ask, attempt: Callable[[Ask], Any], until: float) -> Value:
-        """Retry what may pass; drop optional fields the upstream refuses, and remember them."""
+        """Retry what may pass; drop fields of gate's own that are refused, and remember them if it helped."""
+        asked, dropped = self._world.trimmed(effect), frozenset[str]()
         while True:
-            asked = self._world.trimmed(effect)
             try:
-                return await tenacity.AsyncRetrying(**retrying(until))(attempt, asked)
+                value: Value = await tenacity.AsyncRetrying(**retrying(until))(attempt, asked)
             except UpstreamError as error:
-                if not self._world.learn(effect, error):
-                    raise
+                asked, names = self._world.relieved(asked, error)
+                dropped |= names
+            else:
+                self._world.learn(effect, dropped)
+                return value
 
     async def _once(self, endpoint: Endpoint, effect: Ask, until: float) -> Value:
         try:

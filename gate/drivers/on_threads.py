@@ -139,13 +139,17 @@ class ThreadedDriver:
         return Reply(value, cost)
 
     def _adapting(self, effect: Ask, attempt: Callable[[Ask], Value], until: float) -> Value:
-        """Retry what may pass; drop optional fields the upstream refuses, and remember them."""
+        """Retry what may pass; drop fields of gate's own that are refused, and remember them if it helped."""
+        asked, dropped = self._world.trimmed(effect), frozenset[str]()
         while True:
             try:
-                return tenacity.Retrying(**retrying(until))(attempt, self._world.trimmed(effect))
+                value = tenacity.Retrying(**retrying(until))(attempt, asked)
             except UpstreamError as error:
-                if not self._world.learn(effect, error):
-                    raise
+                asked, names = self._world.relieved(asked, error)
+                dropped |= names
+            else:
+                self._world.learn(effect, dropped)
+                return value
 
     def _once(self, endpoint: Endpoint, effect: Ask, until: float, run: _Run) -> Value:
         given_up = run.given_up.branch()

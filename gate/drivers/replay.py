@@ -58,8 +58,9 @@ class ReplayDriver:
                 entry = self._next(effect)
                 recording.tape.append(entry)
                 if entry.failure:
-                    kind = UpstreamTimeout if entry.failure.timeout else UpstreamError
-                    error = kind(entry.failure.upstream, entry.failure.cause, status=entry.failure.status)
+                    failed = entry.failure
+                    kind = UpstreamTimeout if failed.timeout else UpstreamError
+                    error = kind(failed.upstream, failed.cause, said=failed.said, status=failed.status)
                     error.cost = entry.cost
                     raise error
                 return Reply(_value(entry), entry.cost)

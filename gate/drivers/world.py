@@ -15,7 +15,11 @@ from gate.upstreams.openai_wire import refused_field, without
 
 T = TypeVar("T")
 Value = Generations | Vectors | Entailments
+Kind = tuple[str, frozenset[str]]
+"""An upstream, and the names of the fields a caller has passed through to it."""
 NO_DEADLINE = float("inf")
+_MOST_KINDS = 1000
+"""How many kinds of request something is learned of: callers choose the names, and must not fill the memory."""
 
 
 @dataclass(slots=True)
@@ -38,8 +42,11 @@ class World:
     timeouts: Mapping[str, float] = field(default_factory=dict)
     embedders: Mapping[str, Embedder] = field(default_factory=dict)
     judges: Mapping[str, EntailmentJudge] = field(default_factory=dict)
-    refused: dict[str, set[str]] = field(default_factory=dict)
-    """Optional request fields each upstream turned out not to take; learned once, then left out."""
+    refused: dict[Kind, frozenset[str]] = field(default_factory=dict)
+    """Fields of gate's own that an upstream turned out not to take; learned once, then left out.
+
+    Learned by kind of request: what is refused beside the ``tools`` of one caller is not refused to all others.
+    """
 
     def endpoint(self, effect: Ask) -> Endpoint:
         """Who is asked."""
@@ -56,21 +63,28 @@ class World:
         return min(deadline, time.monotonic() + self.timeouts.get(endpoint, NO_DEADLINE))
 
     def trimmed(self, effect: Ask) -> Ask:
+        """The effect without what its upstream is known not to take."""
         if isinstance(effect, Generate):
-            for name in self.refused.get(effect.upstream, ()):
+            for name in self.refused.get(_kind(effect), ()):
                 effect = without(effect, name)
         return effect
 
-    def learn(self, effect: Ask, error: UpstreamError) -> bool:
-        """Note the field an upstream refused; true when asking again without it may work."""
-        if not isinstance(effect, Generate):
-            return False
-        name = refused_field(error)
-        known = self.refused.setdefault(effect.upstream, set())
-        if name is None or name in known:
-            return False
-        known.add(name)
-        return True
+    def relieved(self, effect: Ask, error: UpstreamError) -> tuple[Ask, frozenset[str]]:
+        """The effect without the field of gate's own that was refused, and its name. Raises the error when the
+        refusal names none that this request had."""
+        name = refused_field(error) if isinstance(effect, Generate) else None
+        if name is not None and isinstance(effect, Generate) and (less := without(effect, name)) != effect:
+            return less, frozenset({name})
+        raise error
+
+    def learn(self, effect: Ask, names: frozenset[str]) -> None:
+        """Leave these fields out from now on: without them the upstream has answered what it had refused."""
+        if names and isinstance(effect, Generate) and len(self.refused) < _MOST_KINDS:
+            self.refused[_kind(effect)] = self.refused.get(_kind(effect), frozenset()) | names
+
+
+def _kind(effect: Generate) -> Kind:
+    return effect.upstream, frozenset(effect.extra)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +133,7 @@ def cost_of(world: World, effect: Ask, calls: int, began: float, value: Value | 
 def tape_entry(effect: Ask | Retrieve, cost: Cost, value: Any = None, error: UpstreamError | None = None) -> TapeEntry:
     failure = None
     if error is not None:
-        failure = Failure(error.upstream, error.cause, error.status, isinstance(error, UpstreamTimeout))
+        failure = Failure(error.upstream, error.cause, error.status, isinstance(error, UpstreamTimeout), error.said)
     return TapeEntry(
         key=effect_key(effect),
         kind=type(effect).__name__.lower(),

@@ -33,6 +33,7 @@ def request(
         cap=None if round_.tokens_left is None else max(1, round_.tokens_left // (of or n)),
         stop=(stop,) if isinstance(stop, str) else tuple(stop),
         seed=seed if round_.profile.seed else None,
+        seed_is_callers=seed is not None and seed == options.get("seed"),
         logprobs=min(alternatives, round_.profile.top_logprobs) if round_.profile.logprobs else None,
         extra={key: value for key, value in options.items() if key not in _OURS and key not in _NAMED},
     )

@@ -27,7 +27,12 @@ def from_json(line: bytes | str) -> TraceRecord:
 
 
 def without_text(record: TraceRecord) -> TraceRecord:
-    """The record with scalars only: no question, no answer, no passages. It can be explained but not replayed."""
+    """The record with numbers and reasons only: no question, no answer, no passages, nothing a server said.
+
+    What stays in words is gate's own: an error is kept as upstream, cause and status, and whatever reason a step gives
+    for a missing signal or a closed way is made of those (`UpstreamError.said` is in the tape alone). Such a record can
+    be explained but not replayed.
+    """
     return dataclasses.replace(record, question=None, tape=(), outcome=None)
 
 

@@ -311,16 +311,16 @@ def wire_error(error: GateError) -> WireError:
             code = error.code or ("model_not_found" if error.status == 404 else None)
             return _wire(error.status, str(error), "invalid_request_error", code, error.param)
         case UpstreamTimeout():
-            return _wire(504, str(error), "upstream_error", "upstream_timeout")
+            return _wire(504, error.in_full, "upstream_error", "upstream_timeout")
         case UpstreamError(status=429):
             after = {"retry-after": str(max(1, round(error.retry_after)))} if error.retry_after is not None else {}
-            return _wire(429, str(error), "upstream_error", "rate_limit_exceeded", more=after)
-        case UpstreamError(status=400 | 413 | 422) if _BEYOND_CONTEXT.search(error.cause):
-            return _wire(400, str(error), "invalid_request_error", "context_length_exceeded", "messages")
+            return _wire(429, error.in_full, "upstream_error", "rate_limit_exceeded", more=after)
+        case UpstreamError(status=400 | 413 | 422) if _BEYOND_CONTEXT.search(error.in_full):
+            return _wire(400, error.in_full, "invalid_request_error", "context_length_exceeded", "messages")
         case UpstreamError(status=400 | 413 | 422):  # what the caller sent: not to be tried again as it is
-            return _wire(400, str(error), "invalid_request_error", "upstream_refused")
+            return _wire(400, error.in_full, "invalid_request_error", "upstream_refused")
         case UpstreamError():
-            return _wire(502, str(error), "upstream_error", "upstream_error")
+            return _wire(502, error.in_full, "upstream_error", "upstream_error")
         case ConfigError():
             return _wire(500, str(error), "server_error", "configuration_error")
         case _:

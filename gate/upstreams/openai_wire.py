@@ -25,8 +25,13 @@ from gate.types import Usage
 
 _RETRYABLE = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529})
 _SECRET = re.compile(r"(sk-|Bearer\s+|api[_-]?key[=:\s]+)[^\s\"',}]{4,}", re.IGNORECASE)
-_OPTIONAL = ("top_logprobs", "logprobs", "seed", "top_p", "stop", "n")
-"""Fields a server may refuse and that gate can do without; longer names first, for they hold the shorter ones."""
+_OURS = ("top_logprobs", "logprobs", "seed", "n")
+"""Fields gate adds to what the caller asked, and can do without where a server does not take them."""
+_NOT_TAKEN = (
+    r"(?:un(?:supported|known|recogni[sz]ed|expected)|(?:not|n't) (?:be )?(?:support(?:ed)?|permitted|allowed)"
+    r"|cannot find field|extra (?:fields?|inputs?)|extra_forbidden)"
+)
+_NAMED = r"(?<![\w\\-]){name}(?![\w-])"
 _UNSENDABLE = frozenset({"model", "messages", "prompt", "n", "stream", "stream_options"})
 _CAUSE = 300
 
@@ -200,11 +205,12 @@ def _not_json(body: bytes) -> str:
 def _refusal(
     upstream: str, status: int, headers: Mapping[str, str], body: bytes, data: Any, key: str | None
 ) -> UpstreamError:
-    said = _message(data) or (_not_json(body) if data is _BROKEN else "")
     cause = f"refused with status {status}" if status >= 400 else "answered with an error"
     return UpstreamError(
         upstream,
-        f"{cause}: {masked(said, key)}" if said else cause,
+        f"{cause}: {_not_json(body)}" if data is _BROKEN else cause,
+        said=masked(_message(data), key),
+        param=_blamed(data),
         status=status,
         retryable=status in _RETRYABLE,
         retry_after=retry_after(headers),
@@ -226,6 +232,19 @@ def _text(value: Any) -> str:
         return json.dumps(value, separators=(",", ":"))
     except RecursionError:
         return ""
+
+
+def _blamed(data: Any) -> str | None:
+    """The field of the request an error names in so many words: OpenAI's ``param``, or FastAPI's ``loc``."""
+    error = data.get("error", data) if isinstance(data, dict) else None
+    if not isinstance(error, dict):
+        return None
+    if error.get("param"):
+        return text_of(error["param"]) or None
+    listed = error.get("detail")
+    first = listed[0] if isinstance(listed, list) and listed else None
+    place = first.get("loc") if isinstance(first, dict) and first.get("type") == "extra_forbidden" else None
+    return str(place[-1]) if isinstance(place, list) and place else None
 
 
 def masked(text: str, key: str | None) -> str:
@@ -286,25 +305,33 @@ def log_probability(value: Any) -> float | None:
 
 
 def refused_field(error: UpstreamError) -> str | None:
-    """The optional field a server says it does not take, when its refusal names one."""
+    """The field of gate's own adding that a server says it does not take, when its refusal names one.
+
+    A reply that says which field it means is taken at its word. Otherwise its message must call a field unsupported,
+    unknown or the like: one that only mentions a name says nothing about it.
+    """
     if error.status not in {400, 404, 422, 501}:
         return None
-    cause = error.cause.lower()
-    return next((name for name in _OPTIONAL if re.search(rf"(?<![\w]){name}(?![\w])", cause)), None)
+    if error.param is not None:
+        return error.param if error.param in _OURS else None
+    said = error.said.lower()
+    return next((name for name in _OURS if _called_not_taken(name, said)), None)
+
+
+def _called_not_taken(name: str, said: str) -> bool:
+    named = _NAMED.format(name=name)
+    return bool(re.search(rf"{_NOT_TAKEN}.{{0,40}}?{named}|{named}.{{0,40}}?{_NOT_TAKEN}", said))
 
 
 def without(effect: Generate, name: str) -> Generate:
-    """The same request without an optional field. Without ``n`` it asks for one answer."""
+    """The same request without a field of gate's own adding; one of the caller's stays. Without ``n`` it asks for one
+    answer."""
     match name:
         case "logprobs" | "top_logprobs":
             lower = 0 if name == "top_logprobs" and effect.logprobs else None
             return dataclasses.replace(effect, logprobs=lower)
         case "n":
             return dataclasses.replace(effect, n=1)
-        case "stop":
-            return dataclasses.replace(effect, stop=())
         case "seed":
-            return dataclasses.replace(effect, seed=None)
-        case "top_p":
-            return dataclasses.replace(effect, top_p=None)
+            return effect if effect.seed_is_callers else dataclasses.replace(effect, seed=None)
     raise ValueError(f"{name!r} is not optional")

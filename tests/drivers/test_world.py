@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from gate.drivers import World
 from gate.drivers.world import NO_DEADLINE, cost_of, in_full
-from gate.effects import Embed, Entail, Generate
+from gate.effects import Embed, Entail, Generate, generate
 from gate.embedders import HashedNgrams
 from gate.errors import UpstreamError
 from gate.ports import Price
-from gate.types import Entailment, Entailments, Generation, Generations, Usage, Vectors
-from tests.drivers.running import MESSAGES
+from gate.types import Entailment, Entailments, Generation, Generations, Message, Usage, Vectors
+from gate.upstreams import OpenAIChat
+from tests.drivers.running import MESSAGES, both, run
 from tests.scripted import Scripted, always
+from tests.upstreams.faulty_server import Behaviour, FaultyServer, chat, echoes, refuses, status
 
 ASKED = Generate("small", MESSAGES, n=3, seed=5, logprobs=2)
 
@@ -28,15 +31,104 @@ def test_a_call_ends_by_the_earlier_of_the_runs_deadline_and_its_own() -> None:
     assert world.deadline("other", NO_DEADLINE) == NO_DEADLINE
 
 
-def test_a_field_that_was_refused_once_is_left_out_from_then_on_and_no_other() -> None:
+def refusal(said: str) -> UpstreamError:
+    return UpstreamError("small", "refused with status 400", said=said, status=400)
+
+
+def test_what_was_refused_and_then_answered_without_it_is_left_out_from_then_on_for_such_requests_alone() -> None:
     world = World({})
-    refusal = UpstreamError("small", "unknown parameter: 'seed'", status=400)
     assert world.trimmed(ASKED) == ASKED
-    assert world.learn(ASKED, refusal)
-    assert world.trimmed(ASKED) == replace(ASKED, seed=None)
-    assert not world.learn(ASKED, refusal), "asking the same again would not help"
-    assert world.trimmed(replace(ASKED, upstream="other")) == replace(ASKED, upstream="other")
-    assert not world.learn(ASKED, UpstreamError("small", "the moon is full", status=400))
+    less, names = world.relieved(ASKED, refusal("unknown parameter: 'seed'"))
+    assert less == replace(ASKED, seed=None)
+    assert world.trimmed(ASKED) == ASKED, "nothing is known before it helped"
+    world.learn(ASKED, names)
+    assert world.trimmed(ASKED) == less
+    for other in (replace(ASKED, upstream="other"), replace(ASKED, extra={"tools": []})):
+        assert world.trimmed(other) == other
+
+
+@pytest.mark.parametrize(
+    "said",
+    ["the moon is full", "unknown parameter: 'stop'", "unknown parameter: 'top_p'", "Invalid prompt: vitamin n"],
+)
+def test_a_refusal_of_anything_but_a_field_of_gates_own_stands(said: str) -> None:
+    asked = replace(ASKED, stop=("a",), top_p=0.5)
+    with pytest.raises(UpstreamError) as caught:
+        World({}).relieved(asked, refusal(said))
+    assert caught.value.said == said
+
+
+def test_a_refusal_of_what_was_not_sent_stands() -> None:
+    with pytest.raises(UpstreamError):
+        World({}).relieved(replace(ASKED, n=1), refusal("unknown parameter: 'n'"))
+
+
+def test_the_callers_own_seed_is_never_left_out() -> None:
+    world, callers = World({}), replace(ASKED, seed_is_callers=True)
+    world.learn(ASKED, frozenset({"seed"}))
+    assert world.trimmed(callers) == callers
+    with pytest.raises(UpstreamError):
+        world.relieved(callers, refusal("unknown parameter: 'seed'"))
+
+
+def test_callers_who_name_ever_new_fields_do_not_fill_the_memory() -> None:
+    world = World({})
+    for number in range(3000):
+        world.learn(replace(ASKED, extra={f"f{number}": 1}), frozenset({"n"}))
+    assert len(world.refused) == 1000
+
+
+def served(server: FaultyServer) -> World:
+    options = OpenAIChat.Options(base_url=server.url, model="m")
+    return World({"small": OpenAIChat.from_options("small", options, Price())})
+
+
+def most_stops(most: int) -> Behaviour:
+    def behave(handler: Any, asked: dict[str, Any]) -> None:
+        if len(asked.get("stop", ())) > most:
+            status(400, b'{"error": {"message": "stop: at most 4 sequences"}}')(handler, asked)
+        else:
+            chat("Nigeria")(handler, asked)
+
+    return behave
+
+
+@both
+def test_no_client_takes_another_ones_fields_away(threaded: bool) -> None:
+    plain = Generate("small", MESSAGES, n=2, stop=("a",), top_p=0.5, seed=3, seed_is_callers=True)
+    with FaultyServer(most_stops(4)) as server:
+        world = served(server)
+        with pytest.raises(UpstreamError) as caught:
+            run(world, generate(replace(plain, stop=("a", "b", "c", "d", "e"))), threaded=threaded)
+        assert (caught.value.status, caught.value.said) == (400, "stop: at most 4 sequences")
+        run(world, generate(plain), threaded=threaded)
+    assert len(server.asked) == 2, "the refused request is not tried again without what its caller wanted"
+    sent = server.asked[-1]
+    assert (sent["stop"], sent["n"], sent["top_p"], sent["seed"]) == (["a"], 2, 0.5, 3)
+
+
+@both
+def test_a_refusal_that_quotes_the_users_talk_of_fields_teaches_nothing(threaded: bool) -> None:
+    sly = (Message("user", "'n' is not supported. logprobs is not supported."),)
+    with FaultyServer.of(echoes(), echoes(), chat("Nigeria")) as server:
+        world = served(server)
+        with pytest.raises(UpstreamError, match="400"):
+            run(world, generate(Generate("small", sly, n=2, logprobs=0)), threaded=threaded)
+        run(world, generate(Generate("small", MESSAGES, n=2, logprobs=0)), threaded=threaded)
+    assert len(server.asked) == 3
+    assert (server.asked[-1]["n"], server.asked[-1]["logprobs"]) == (2, True)
+
+
+@both
+@pytest.mark.parametrize("field", ["logprobs", "n", "seed"])
+def test_a_field_of_gates_own_that_a_server_does_not_take_is_left_out_once_and_for_all(
+    field: str, threaded: bool
+) -> None:
+    with FaultyServer(refuses(field)) as server:
+        world = served(server)
+        for _ in range(2):
+            run(world, generate(replace(ASKED, logprobs=0)), threaded=threaded)
+    assert [field in asked for asked in server.asked] == [True, False, False]
 
 
 def test_a_call_costs_its_tokens_at_the_upstreams_price_and_nothing_but_time_when_it_failed() -> None:
@@ -62,7 +154,8 @@ def test_the_endpoint_of_an_effect_is_found_among_its_kind() -> None:
     assert world.endpoint(ASKED) is small
     assert world.endpoint(Embed("v", ())) is hashed
     assert world.trimmed(Embed("v", ("a",))) == Embed("v", ("a",))
-    assert not world.learn(Embed("v", ("a",)), UpstreamError("v", "unknown parameter: 'seed'", status=400))
+    with pytest.raises(UpstreamError):
+        world.relieved(Embed("v", ("a",)), refusal("unknown parameter: 'seed'"))
 
 
 def test_a_reply_holds_a_part_for_each_part_that_was_asked_for() -> None:

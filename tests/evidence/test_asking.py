@@ -59,6 +59,13 @@ def test_stop_is_one_text_or_several(stop: object, sent: tuple[str, ...]) -> Non
 def test_temperature_and_seed_are_the_sources_own() -> None:
     made = asked({"temperature": 0.1, "seed": 7, "n": 9}, temperature=1.0, seed=3, n=4)
     assert (made.temperature, made.seed, made.n) == (1.0, 3, 4)
+    assert not made.seed_is_callers
+
+
+def test_a_seed_the_caller_gave_is_marked_as_such() -> None:
+    assert asked({"seed": 7}, seed=7).seed_is_callers
+    assert not asked({"seed": 7}, seed=8).seed_is_callers
+    assert not asked({}).seed_is_callers
 
 
 @given(

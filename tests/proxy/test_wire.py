@@ -264,6 +264,8 @@ ERRORS: list[tuple[GateError, int, str | None]] = [
     (UpstreamError("small", "down"), 502, "upstream_error"),
     (UpstreamError("small", "busy", status=429, retry_after=2.2), 429, "rate_limit_exceeded"),
     (UpstreamError("small", "the context length is 512", status=400), 400, "context_length_exceeded"),
+    (UpstreamError("small", "refused", said="the context length is 8k", status=400), 400, "context_length_exceeded"),
+    (UpstreamError("small", "refused", said="no such stop", status=400), 400, "upstream_refused"),
     (UpstreamError("small", "cannot call tools", status=400), 400, "upstream_refused"),
     (UpstreamError("small", "refused with status 401", status=401), 502, "upstream_error"),
     (ConfigError("broken"), 500, "configuration_error"),
@@ -277,7 +279,7 @@ def test_every_error_has_the_openai_shape(error: GateError, status: int, code: s
     assert made.status == status
     assert made.body["error"].keys() == {"message", "type", "param", "code"}
     assert made.body["error"]["code"] == code
-    assert made.body["error"]["message"] == str(error)
+    assert made.body["error"]["message"] == getattr(error, "in_full", str(error))
 
 
 @pytest.mark.parametrize(

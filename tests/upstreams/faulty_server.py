@@ -125,6 +125,16 @@ def refuses(field: str) -> Behaviour:
     return behave
 
 
+def echoes(code: int = 400) -> Behaviour:
+    """Refuses with the user's own words in its message, as content filters do."""
+
+    def behave(handler: _Handler, asked: dict[str, Any]) -> None:
+        message = f"Invalid prompt: {asked['messages'][-1]['content']}"
+        handler.send(code, json.dumps({"error": {"message": message}}).encode())
+
+    return behave
+
+
 def status(code: int, body: bytes = b'{"error": {"message": "no"}}', **headers: str) -> Behaviour:
     return lambda handler, asked: handler.send(code, body, {k.replace("_", "-"): v for k, v in headers.items()})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -127,7 +128,7 @@ def test_everything_but_a_usable_reply_is_an_error_that_says_what_came(
     with pytest.raises(UpstreamError) as caught:
         reply_object("mine", status, {}, body, None)
     assert "'mine'" in str(caught.value)
-    assert cause in caught.value.cause
+    assert cause in caught.value.in_full
     assert caught.value.retryable is retryable
 
 
@@ -166,25 +167,62 @@ def test_only_log_probabilities_are_read_as_such(value: object, read: float | No
     assert log_probability(value) == read
 
 
-def test_a_refused_field_is_found_in_the_servers_words() -> None:
-    def refusal(cause: str, status: int = 400) -> str | None:
-        return refused_field(UpstreamError("mine", cause, status=status))
+@pytest.mark.parametrize(
+    ("said", "name"),
+    [
+        ("Unsupported parameter: 'logprobs' is not supported with this model.", "logprobs"),
+        ("This model does not support top_logprobs.", "top_logprobs"),
+        ("n > 1 is not supported", "n"),
+        ("Unrecognized request argument supplied: logprobs", "logprobs"),
+        ('Invalid JSON payload received. Unknown name "seed": Cannot find field.', "seed"),
+        ("[{'type': 'extra_forbidden', 'loc': ('body', 'n'), 'msg': 'Extra inputs are not permitted'}]", "n"),
+        ("anthropic does not support parameters: ['n']", "n"),
+        ("logprobs aren't supported here", "logprobs"),
+        ("stop: at most 4 sequences", None),
+        ("Unsupported parameter: 'stop'", None),
+        ("top_p is not supported", None),
+        ("invalid messages", None),
+        ("no such thing as logprobs", None),
+        ("Invalid prompt: what is n in this equation?", None),
+        ("n-grams are not supported", None),
+        ("unsupported line: a\\n", None),
+    ],
+)
+def test_a_refused_field_is_found_in_the_servers_words_when_they_call_it_unsupported(
+    said: str, name: str | None
+) -> None:
+    assert refused_field(UpstreamError("mine", "refused", said=said, status=400)) == name
+    assert refused_field(UpstreamError("mine", "refused", said=said, status=500)) is None
 
-    assert refusal("Unsupported parameter: 'logprobs'") == "logprobs"
-    assert refusal("top_logprobs must be at most 0") == "top_logprobs"
-    assert refusal("n > 1 is not supported") == "n"
-    assert refusal("extra field: seed", 422) == "seed"
-    assert refusal("invalid messages") is None
-    assert refusal("no such thing as logprobs", 500) is None
+
+@pytest.mark.parametrize(
+    ("body", "name"),
+    [
+        (b'{"error": {"message": "too many", "param": "n", "code": "unsupported_value"}}', "n"),
+        (b'{"error": {"message": "logprobs is not supported, you said", "param": "messages"}}', None),
+        (b'{"error": {"message": "logprobs is not supported", "param": null}}', "logprobs"),
+        (b'{"error": {"message": "logprobs is not supported", "param": {"a": 1}}}', "logprobs"),
+        (
+            b'{"detail": [{"type": "extra_forbidden", "loc": ["body", "seed"], "msg": "x", "input": "n unknown"}]}',
+            "seed",
+        ),
+        (b'{"detail": [{"type": "too_long", "loc": ["body", "n"], "msg": "x"}]}', None),
+        (b'{"detail": [{"type": "extra_forbidden", "loc": []}]}', None),
+    ],
+)
+def test_a_reply_that_names_the_field_is_taken_at_its_word(body: bytes, name: str | None) -> None:
+    with pytest.raises(UpstreamError) as caught:
+        reply_object("mine", 422, {}, body, None)
+    assert refused_field(caught.value) == name
 
 
-def test_a_request_without_a_field() -> None:
+def test_a_request_without_a_field_of_gates_own() -> None:
     asked = Generate("m", (Message("user", "hi"),), n=4, logprobs=5, seed=1, top_p=0.9, stop=("x",))
     assert without(asked, "logprobs").logprobs is None
     assert without(asked, "top_logprobs").logprobs == 0
     assert without(asked, "n").n == 1
     assert without(asked, "seed").seed is None
-    assert without(asked, "top_p").top_p is None
-    assert without(asked, "stop").stop == ()
-    with pytest.raises(ValueError, match="not optional"):
-        without(asked, "messages")
+    assert without(replace(asked, seed_is_callers=True), "seed").seed == 1
+    for name in ("messages", "stop", "top_p"):
+        with pytest.raises(ValueError, match="not optional"):
+            without(asked, name)
