@@ -9,15 +9,14 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-import httpx
 import tenacity
-from httpx_aiohttp import AiohttpTransport
 
-from gate.drivers.retrying import HTTP_ERRORS, MAX_BODY, http_arguments, http_error, retrying, too_long
+from gate.drivers.retrying import retrying
+from gate.drivers.sending import Sender
 from gate.drivers.world import NO_DEADLINE, Done, Recording, Value, World, advance, cost_of, in_full, tape_entry
 from gate.effects import Ask, Effect, Embed, Entail, Flow, Generate, Observe, Reply, Retrieve, Together
 from gate.errors import GateError, UpstreamError, UpstreamTimeout, first_of
-from gate.ports import Endpoint, LocalEndpoint, WireEndpoint, is_local
+from gate.ports import Endpoint, LocalEndpoint, is_local
 from gate.types import Cost, Passage
 
 T = TypeVar("T")
@@ -29,11 +28,11 @@ class AsyncDriver:
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._client = httpx.AsyncClient(transport=AiohttpTransport(), timeout=None)  # noqa: S113 - deadlines below
+        self._sender = Sender()
         self._threads = ThreadPoolExecutor(_LOCAL_THREADS, thread_name_prefix="gate-local")
 
     async def aclose(self) -> None:
-        await self._client.aclose()
+        await self._sender.aclose()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
     async def run(self, flow: Flow[T], recording: Recording, *, seconds: float | None = None) -> T:
@@ -126,7 +125,7 @@ class AsyncDriver:
             async with asyncio.timeout_at(_loop_time(until)):
                 if is_local(endpoint):
                     return await self._local(endpoint, effect)
-                return await self._send(endpoint, effect)
+                return await self._sender.send(endpoint, effect)
         except TimeoutError:
             raise UpstreamTimeout(endpoint.name, "did not answer before the deadline") from None
 
@@ -138,19 +137,6 @@ class AsyncDriver:
         except asyncio.CancelledError:
             cancelled.set()
             raise
-
-    async def _send(self, endpoint: WireEndpoint[Any, Value], effect: Ask) -> Value:
-        request = endpoint.encode(effect)
-        body = bytearray()
-        try:
-            async with self._client.stream(**http_arguments(request)) as response:
-                async for chunk in response.aiter_bytes():
-                    body += chunk
-                    if len(body) > MAX_BODY:
-                        raise too_long(endpoint.name)
-        except HTTP_ERRORS as error:
-            raise http_error(endpoint.name, error) from error
-        return endpoint.decode(response.status_code, response.headers, bytes(body))
 
 
 def _loop_time(until: float) -> float | None:

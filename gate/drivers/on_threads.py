@@ -5,22 +5,21 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import FIRST_COMPLETED, FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_COMPLETED, FIRST_EXCEPTION, CancelledError, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-import httpx
 import tenacity
 
-from gate.drivers.retrying import HTTP_ERRORS, MAX_BODY, http_arguments, http_error, retrying, too_long
+from gate.drivers.retrying import retrying
+from gate.drivers.sending import BackgroundSender
 from gate.drivers.world import NO_DEADLINE, Done, Recording, Value, World, advance, cost_of, in_full, tape_entry
 from gate.effects import Ask, Effect, Embed, Entail, Flow, Generate, Observe, Reply, Retrieve, Together
 from gate.errors import GateError, UpstreamError, UpstreamTimeout
-from gate.ports import Endpoint, LocalEndpoint, WireEndpoint, is_local
+from gate.ports import Endpoint, is_local
 from gate.types import Cost
 
 T = TypeVar("T")
-AnyEndpoint = LocalEndpoint[Any, Value] | WireEndpoint[Any, Value]
 
 
 class _GivenUp:
@@ -39,6 +38,10 @@ class _GivenUp:
     def branch(self) -> _GivenUp:
         return _GivenUp(*self.signals)
 
+    def sleep(self, seconds: float) -> None:
+        """Until then, or until it is all over."""
+        wait(self.signals, timeout=seconds, return_when=FIRST_COMPLETED)
+
 
 @dataclass(frozen=True, slots=True)
 class _Run:
@@ -52,16 +55,22 @@ class _Run:
 class ThreadedDriver:
     """Runs flows for callers without an event loop. Safe to share between threads; close it with ``close``.
 
-    Each call to an upstream waits on a worker thread, so that the caller is back by the deadline even when a server
-    trickles; the worker lets go at its next byte or time-out.
+    The caller only ever waits: for a model of this process on a thread, for a server on an event loop behind. So it is
+    back by the deadline whatever they do, and when it goes (for a failure elsewhere, or a Ctrl-C) their work is called
+    off and their connections are closed.
     """
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._client = httpx.Client(timeout=None)  # noqa: S113 - every request sets its own
+        self._lock = threading.Lock()
+        self._sender: BackgroundSender | None = None
+        self._closed = False
 
     def close(self) -> None:
-        self._client.close()
+        with self._lock:
+            sender, self._sender, self._closed = self._sender, None, True
+        if sender is not None:
+            sender.close()
 
     def run(self, flow: Flow[T], recording: Recording, *, seconds: float | None = None) -> T:
         """The flow's result. After ``seconds``, effects fail with `UpstreamTimeout`."""
@@ -125,11 +134,13 @@ class ThreadedDriver:
 
         def attempt(asked: Ask) -> Value:
             nonlocal calls
+            if run.given_up():  # while it slept before this attempt
+                raise _over(world.endpoint(asked))
             calls += 1
             return in_full(asked, self._once(world.endpoint(asked), asked, until, run))
 
         try:
-            value = self._adapting(effect, attempt, until)
+            value = self._adapting(effect, attempt, until, run)
         except UpstreamError as error:
             error.cost = cost_of(world, effect, calls, began)
             run.recording.tape.append(tape_entry(effect, error.cost, error=error))
@@ -138,12 +149,12 @@ class ThreadedDriver:
         run.recording.tape.append(tape_entry(effect, cost, value))
         return Reply(value, cost)
 
-    def _adapting(self, effect: Ask, attempt: Callable[[Ask], Value], until: float) -> Value:
+    def _adapting(self, effect: Ask, attempt: Callable[[Ask], Value], until: float, run: _Run) -> Value:
         """Retry what may pass; drop fields of gate's own that are refused, and remember them if it helped."""
         asked, dropped = self._world.trimmed(effect), frozenset[str]()
         while True:
             try:
-                value = tenacity.Retrying(**retrying(until))(attempt, asked)
+                value = tenacity.Retrying(**retrying(until), sleep=run.given_up.sleep)(attempt, asked)
             except UpstreamError as error:
                 asked, names = self._world.relieved(asked, error)
                 dropped |= names
@@ -153,43 +164,45 @@ class ThreadedDriver:
 
     def _once(self, endpoint: Endpoint, effect: Ask, until: float, run: _Run) -> Value:
         given_up = run.given_up.branch()
-        call = _call(self._complete, endpoint, effect, until, given_up)
+        call = self._begin(endpoint, effect, given_up)
         limit = None if until == NO_DEADLINE else max(0.0, until - time.monotonic())
         try:
             waiting: list[Future[Any]] = [call, *given_up.signals]
             wait(waiting, timeout=limit, return_when=FIRST_COMPLETED)
             if call.done():
                 return call.result()
-            raise UpstreamTimeout(endpoint.name, "was given up" if given_up() else "did not answer before the deadline")
+            raise (
+                _over(endpoint) if given_up() else UpstreamTimeout(endpoint.name, "did not answer before the deadline")
+            )
+        except CancelledError:
+            raise _closed(endpoint) from None
         finally:
             given_up.set()
+            call.cancel()
 
-    def _complete(self, endpoint: AnyEndpoint, effect: Ask, until: float, cancelled: Callable[[], bool]) -> Value:
+    def _begin(self, endpoint: Endpoint, effect: Ask, cancelled: Callable[[], bool]) -> Future[Value]:
         if is_local(endpoint):
-            return endpoint.complete(effect, cancelled)
-        request = endpoint.encode(effect)
-        body = bytearray()
-        limit = None if until == NO_DEADLINE else max(0.001, until - time.monotonic())
-        try:
-            with self._client.stream(**http_arguments(request), timeout=limit) as response:
-                for chunk in response.iter_bytes():
-                    body += chunk
-                    if len(body) > MAX_BODY:
-                        raise too_long(endpoint.name)
-                    if cancelled():
-                        raise UpstreamTimeout(endpoint.name, "was given up")
-        except HTTP_ERRORS as error:
-            raise http_error(endpoint.name, error) from error
-        except RuntimeError as error:
-            if not self._client.is_closed:
-                raise
-            raise UpstreamError(endpoint.name, "was given up: the gateway was closed meanwhile") from error
-        return endpoint.decode(response.status_code, response.headers, bytes(body))
+            return _call(endpoint.complete, effect, cancelled)
+        with self._lock:
+            if self._closed:
+                raise _closed(endpoint)
+            if self._sender is None or not self._sender.alive:
+                self._sender = BackgroundSender()
+            return self._sender.send(endpoint, effect)
+
+
+def _over(endpoint: Endpoint) -> UpstreamTimeout:
+    return UpstreamTimeout(endpoint.name, "was given up")
+
+
+def _closed(endpoint: Endpoint) -> UpstreamError:
+    return UpstreamError(endpoint.name, "was given up: the gateway was closed meanwhile")
 
 
 def _call(function: Callable[..., T], *arguments: Any) -> Future[T]:
     """Run on a daemon thread of its own: one that hangs on a dead server must not keep the process alive."""
     future: Future[T] = Future()
+    future.set_running_or_notify_cancel()  # from now on it can only be asked to stop
 
     def work() -> None:
         try:
