@@ -35,6 +35,7 @@ from gate.ports import (
     Route,
     Signal,
     Upstream,
+    is_local,
 )
 from gate.retrieval import Bm25Retriever
 from gate.routes import AbstainRoute, AnswerRoute, EscalateRoute, RetrieveRoute
@@ -70,6 +71,7 @@ def assemble(file: PolicyFile) -> Gateway:
         rule=policy.rule,
         routes=_routes(file, upstreams, retrievers),
         budget=Budget(**policy.budget.model_dump()),
+        prices=_prices(upstreams, embedders, judges),
         on_failure=policy.on_failure,
     )
     _check_needs(file, plan)
@@ -106,6 +108,14 @@ def fingerprints(policy: Policy, plan: Plan, world: World) -> dict[str, str]:
         running[f"prompt:{name}"] = prompts.load(name).fingerprint
         running["retriever"] = world.retrievers[policy.routes.retrieve.retriever].fingerprint
     return running
+
+
+def _prices(
+    upstreams: Mapping[str, Upstream], embedders: Mapping[str, Embedder], judges: Mapping[str, EntailmentJudge]
+) -> dict[str, Price]:
+    """Of all whose tokens count. Embedders and judges in this process read for nothing."""
+    remote = (endpoint for endpoint in (*embedders.values(), *judges.values()) if not is_local(endpoint))
+    return {endpoint.name: endpoint.price for endpoint in (*upstreams.values(), *remote)}
 
 
 # --- names → objects ---------------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ from collections.abc import Generator, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Generic, TypeAlias, TypeVar, cast
 
+from gate.errors import GateError
 from gate.types import Cost, Entailments, Generations, JsonObject, Message, Passage, Step, Vectors
 
 T = TypeVar("T")
@@ -124,6 +125,19 @@ def together(flows: Iterable[Flow[T]]) -> Flow[tuple[T, ...]]:
 
 def observe(step: Step) -> Flow[None]:
     yield Observe(step)
+
+
+@dataclass(frozen=True, slots=True)
+class Done(Generic[T]):
+    result: T
+
+
+def advance(flow: Flow[T], reply: Any, error: GateError | None) -> Effect | Done[T]:
+    """Give a flow its reply, or the error, and get its next effect or its result."""
+    try:
+        return flow.throw(error) if error else flow.send(reply)
+    except StopIteration as stop:
+        return Done(stop.value)
 
 
 def effect_key(effect: Ask | Retrieve) -> str:

@@ -9,14 +9,28 @@ from __future__ import annotations
 import dataclasses
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from gate.effects import Flow, observe
 from gate.errors import EvidenceUnavailable, StaleCalibrator, UpstreamError
 from gate.evidence.asking import refused
 from gate.evidence.draft import Draft, draft_of
-from gate.ports import Calibrator, Ending, Evidence, EvidenceSource, Fact, Missing, Profile, Round, Route, Rule, Signal
+from gate.ports import (
+    Calibrator,
+    Ending,
+    Evidence,
+    EvidenceSource,
+    Fact,
+    Missing,
+    Price,
+    Profile,
+    Round,
+    Route,
+    Rule,
+    Signal,
+)
+from gate.spending import Purse, metered
 from gate.types import (
     Action,
     Budget,
@@ -51,6 +65,8 @@ class Plan:
     rule: Rule
     routes: Mapping[Action, Route]
     budget: Budget = Budget()
+    prices: Mapping[str, Price] = field(default_factory=dict)
+    """Of every upstream, and of the embedders and judges whose tokens count."""
     on_failure: Literal["abstain", "pass_through"] = "abstain"
     """What to do when confidence cannot be computed."""
     frozen: str | None = None
@@ -80,16 +96,25 @@ class Standing:
 
 def answer(plan: Plan, question: Question) -> Flow[Outcome]:
     """The outcome for one question. Raises `UpstreamError` when there is no first draft."""
+    purse = Purse.of(plan.budget, plan.prices)
+    return (yield from metered(_answer(plan, question, purse), purse))
+
+
+def _answer(plan: Plan, question: Question, purse: Purse) -> Flow[Outcome]:
     opening = plan.opening(question)
-    if plan.frozen:
-        standing = Standing(opening, 0, Evidence(), SignalVector(()), Cost())
-    else:
-        standing = yield from enter(plan, opening)
+    standing = Standing(opening, 0, Evidence(), SignalVector(()), Cost())
+    try:
+        if not plan.frozen:
+            standing = yield from enter(plan, opening)
+    except EvidenceUnavailable:
+        if not purse.short:
+            raise
+        plan = dataclasses.replace(plan, frozen="budget_spent")  # there is not even room for a draft
     steps: list[Step] = []
     spent = standing.cost
     closed: dict[Action, str] = {}
     while True:
-        decision = _decide(plan, standing, closed, spent, exhausted=len(steps) >= _MAX_DECISIONS)
+        decision = _decide(plan, standing, closed, spent, short=purse.short, exhausted=len(steps) >= _MAX_DECISIONS)
         step = Step(decision, standing.vector, standing.cost)
         steps.append(step)
         yield from observe(step)
@@ -177,7 +202,9 @@ def _reading(name: str, value: float | Missing) -> Reading:
     return Reading(name, value)
 
 
-def _decide(plan: Plan, standing: Standing, closed: Mapping[Action, str], spent: Cost, *, exhausted: bool) -> Decision:
+def _decide(
+    plan: Plan, standing: Standing, closed: Mapping[Action, str], spent: Cost, *, short: bool, exhausted: bool
+) -> Decision:
     stage = standing.round.stage(standing.tier)
     if plan.frozen:
         return Decision(Action.ABSTAIN, plan.frozen, stage)
@@ -194,7 +221,7 @@ def _decide(plan: Plan, standing: Standing, closed: Mapping[Action, str], spent:
     decision = _judge(plan.rule, draft, confidence, stage, allowed)
     if decision.action is not Action.ABSTAIN:
         return decision
-    reason = decision.reason if allowed == possible else "budget_spent"
+    reason = "budget_spent" if short or allowed != possible else decision.reason
     whys = (decision.detail, *(f"{action}: {why}" for action, why in closed.items()))
     return dataclasses.replace(decision, reason=reason, detail="; ".join(filter(None, whys)))
 

@@ -94,7 +94,17 @@ class RetrieverSettings(_Part):
 
 
 class BudgetSettings(_Part):
-    """The most one question may cost; a budget is a hard stop."""
+    """The most one question may cost; a budget is a hard stop, enforced before a request is made.
+
+    ``calls``: evidence is not begun without room for the requests it needs. Only repetitions of a request that failed
+    are made beyond the number.
+    ``seconds``: the deadline; whatever is under way then is called off.
+    ``tokens`` and ``money``: a request is made only if its dearest outcome fits, and no answer may be longer than fits.
+    So they hold for an upstream that keeps to ``max_tokens``, reports its usage, counts a prompt once however many
+    answers it gives to it, and does not bill for what it failed to answer. Before an upstream has counted a prompt
+    itself, its tokens are taken to be a third of its bytes (and 1500 an image): where they are more, one request may
+    go over by the difference. Embeddings and entailment asked of a server are foreseen likewise.
+    """
 
     calls: int | None = Field(default=20, ge=1)
     tokens: int | None = Field(default=None, ge=1)

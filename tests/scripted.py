@@ -84,6 +84,7 @@ def plan_over(
         rule=ThresholdRule(answer_at=answer_at),
         routes={route.action: route for route in routes},
         budget=budget or Budget(),
+        prices={name: upstream.price for name, upstream in upstreams.items()},
     )
 
 

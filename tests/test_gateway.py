@@ -209,9 +209,10 @@ def test_what_a_trace_does_not_hold_cannot_be_replayed(tmp_path: Path) -> None:
         (Budget(calls=3), None, 2),
         (Budget(calls=3), Budget(calls=100), 2),
         (Budget(calls=100), Budget(calls=3), 2),
-        (Budget(calls=100), Budget(money=0.00001), 1),
-        (Budget(money=0.00001), Budget(calls=100), 1),
-        (Budget(tokens=10), Budget(), 1),
+        (Budget(calls=100), Budget(money=0.00002), 1),
+        (Budget(money=0.00002), Budget(calls=100), 1),
+        (Budget(tokens=20), Budget(), 1),
+        (Budget(tokens=10), Budget(), 0),
     ],
     ids=str,
 )

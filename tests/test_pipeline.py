@@ -246,8 +246,8 @@ def test_an_abstention_carries_no_answer() -> None:
     [
         (Budget(calls=1), 1),
         (Budget(calls=2), 2),
-        (Budget(tokens=14), 1),
-        (Budget(tokens=15), 2),
+        (Budget(tokens=14 + 14), 1),
+        (Budget(tokens=14 + 15), 2),
         (Budget(money=0.25), 1),
         (Budget(money=0.26), 2),
     ],
@@ -277,7 +277,8 @@ def test_no_more_calls_are_made_than_the_budget_allows(calls: int, lazy: bool) -
 
 def test_what_is_left_of_the_tokens_caps_every_request() -> None:
     _, stage = play(plan(lazy=True, budget=Budget(tokens=100)), unsure)
-    assert [effect.cap for effect in stage.sent] == [100, (100 - 14) // 5]
+    foreseen = 4 + 4 + 5  # fifteen bytes of question
+    assert [effect.cap for effect in stage.sent] == [100 - foreseen, (100 - 14 - 10) // 5]
 
 
 # --- failures ----------------------------------------------------------------------------------------------------

@@ -13,8 +13,8 @@ import tenacity
 
 from gate.drivers.retrying import retrying
 from gate.drivers.sending import Sender
-from gate.drivers.world import NO_DEADLINE, Done, Recording, Value, World, advance, cost_of, in_full, tape_entry
-from gate.effects import Ask, Effect, Embed, Entail, Flow, Generate, Observe, Reply, Retrieve, Together
+from gate.drivers.world import NO_DEADLINE, Recording, Value, World, cost_of, in_full, tape_entry
+from gate.effects import Ask, Done, Effect, Embed, Entail, Flow, Generate, Observe, Reply, Retrieve, Together, advance
 from gate.errors import GateError, UpstreamError, UpstreamTimeout, first_of
 from gate.ports import Endpoint, LocalEndpoint, is_local
 from gate.types import Cost, Passage

@@ -7,9 +7,10 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
-from gate.drivers.world import Done, Recording, advance
+from gate.drivers.world import Recording
 from gate.effects import (
     Ask,
+    Done,
     Effect,
     Embed,
     Entail,
@@ -19,6 +20,7 @@ from gate.effects import (
     Reply,
     Retrieve,
     Together,
+    advance,
     effect_key,
 )
 from gate.errors import EvidenceUnavailable, GateError, ReplayGap, UpstreamError, UpstreamTimeout

@@ -5,15 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any
 
-from gate.effects import Ask, Effect, Embed, Entail, Flow, Generate, Retrieve, effect_key
-from gate.errors import GateError, UpstreamError, UpstreamTimeout
+from gate.effects import Ask, Embed, Entail, Generate, Retrieve, effect_key
+from gate.errors import UpstreamError, UpstreamTimeout
 from gate.ports import Embedder, Endpoint, EntailmentJudge, Retriever, Upstream
 from gate.types import Cost, Entailments, Failure, Generations, Step, TapeEntry, Vectors
 from gate.upstreams.openai_wire import refused_field, without
 
-T = TypeVar("T")
 Value = Generations | Vectors | Entailments
 Kind = tuple[str, frozenset[str]]
 """An upstream, and the names of the fields a caller has passed through to it."""
@@ -85,19 +84,6 @@ class World:
 
 def _kind(effect: Generate) -> Kind:
     return effect.upstream, frozenset(effect.extra)
-
-
-@dataclass(frozen=True, slots=True)
-class Done(Generic[T]):
-    result: T
-
-
-def advance(flow: Flow[T], reply: Any, error: GateError | None) -> Effect | Done[T]:
-    """Give a flow its reply, or the error, and get its next effect or its result."""
-    try:
-        return flow.throw(error) if error else flow.send(reply)
-    except StopIteration as stop:
-        return Done(stop.value)
 
 
 def in_full(effect: Ask, value: Value) -> Value:

@@ -1,0 +1,214 @@
+"""Keeping to a budget of tokens and money: a request is reckoned at its dearest before it is made, or is not made.
+
+`metered` stands between a flow and whoever performs it. It is pure, so a replay refuses what the live run refused. What
+a request may cost at most: its prompt (as many tokens as the upstream counted for the same messages before in this
+question, else a third of their bytes and a few a message) and as many tokens of every answer as it may have. An answer
+is given no more tokens than fit; a request in which none fits is refused with `EvidenceUnavailable`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from gate.effects import Ask, Done, Effect, Embed, Entail, Flow, Generate, Together, advance
+from gate.errors import EvidenceUnavailable, GateError, UpstreamTimeout
+from gate.ports import Price
+from gate.types import Budget, Cost, JsonObject, Message
+
+T = TypeVar("T")
+_BYTES = 3
+"""A token is seldom less than this many bytes of text, in any script."""
+_A_MESSAGE = 4
+_AN_ATTACHMENT = 1500
+"""Tokens of an image and the like; how many it takes only the upstream knows."""
+_ROUNDING = 1e-9
+Known = tuple[Generate, int]
+"""A request, and the tokens its prompt turned out to have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """So many tokens and so much money, in US dollars; infinite where there is no limit."""
+
+    tokens: float = 0.0
+    money: float = 0.0
+
+    def __add__(self, other: Sum) -> Sum:
+        return Sum(self.tokens + other.tokens, self.money + other.money)
+
+    def __sub__(self, other: Sum) -> Sum:
+        return Sum(self.tokens - other.tokens, self.money - other.money)
+
+    def part(self, share: float) -> Sum:
+        return Sum(math.floor(self.tokens * share) if math.isfinite(self.tokens) else math.inf, self.money * share)
+
+    def short_of(self, other: Sum) -> str | None:
+        """Of what there is less than the other, by name."""
+        if self.tokens < other.tokens:
+            return "tokens"
+        return "money" if self.money < other.money * (1 - _ROUNDING) else None
+
+
+class Purse:
+    """What one question, or a part of one, may spend. ``prices`` holds every endpoint whose tokens count."""
+
+    def __init__(self, limit: Sum, prices: Mapping[str, Price], known: Iterable[Known] = ()) -> None:
+        self._limit = limit
+        self._prices = prices
+        self._known = tuple(known)
+        self.learned: list[Known] = []
+        self.spent = Sum()
+        self.short = False
+        """Whether something was refused for want of it."""
+
+    @classmethod
+    def of(cls, budget: Budget, prices: Mapping[str, Price]) -> Purse:
+        tokens, money = (math.inf if most is None else most for most in (budget.tokens, budget.money))
+        return cls(Sum(tokens, money), prices)
+
+    @property
+    def left(self) -> Sum:
+        return self._limit - self.spent
+
+    def perform(self, effect: Effect) -> Flow[Any]:
+        """Have the effect performed, if what it may cost is there, and pay for it."""
+        match effect:
+            case Generate() | Embed() | Entail():
+                return (yield from self._ask(effect))
+            case Together(flows):
+                return (yield from self._together(flows))
+            case _:
+                return (yield effect)
+
+    def _ask(self, effect: Ask) -> Flow[Any]:
+        asked, dearest = self.afford(effect)
+        try:
+            reply = yield asked
+        except (UpstreamTimeout, GeneratorExit):  # nobody will say what it came to
+            self.spent += dearest
+            raise
+        except GateError as error:
+            self.spent += _paid(error.cost or Cost())
+            raise
+        self.spent += _paid(reply.cost)
+        if isinstance(effect, Generate) and reply.value.usage.prompt_tokens:
+            self.learned.append((effect, reply.value.usage.prompt_tokens))
+        return reply
+
+    def afford(self, effect: Ask) -> tuple[Ask, Sum]:
+        """The request with its answers cut to what fits, and what it then costs at most. Raises where nothing fits."""
+        prompt = self._prompt(effect)
+        if not isinstance(effect, Generate):
+            self._refuse_over(self.left.short_of(prompt))
+            return effect, prompt
+        price = self._price(effect.upstream).completion / 1e6
+        self._refuse_over(self.left.short_of(prompt + Sum(effect.n, effect.n * price)))
+        room = self.left - prompt
+        fits = min(room.tokens / effect.n, room.money / (effect.n * price) if price else math.inf)
+        if math.isfinite(fits):
+            cap = max(1, math.floor(fits + _ROUNDING))
+            effect = replace(effect, cap=cap if effect.cap is None else min(cap, effect.cap))
+        written = effect.n * (effect.limit or 0)
+        return effect, prompt + Sum(written, written * price)
+
+    def _together(self, flows: tuple[Flow[Any], ...]) -> Flow[tuple[Any, ...]]:
+        """Give each flow a purse of its own, so that none depends on how fast another was. All begin, or none."""
+        purses: list[Purse] = []
+        try:
+            firsts = [advance(flow, None, None) for flow in flows]
+            purses = self._split(firsts)
+            for purse, first in zip(purses, firsts, strict=True):
+                if isinstance(first, Generate | Embed | Entail):
+                    purse.afford(first)
+            begun = (_metered(*each) for each in zip(flows, firsts, purses, strict=True))
+            results: tuple[Any, ...] = yield Together(tuple(begun))
+        finally:
+            for flow in flows:  # those never gone on with
+                flow.close()
+            for purse in purses:
+                self.spent += purse.spent
+                self.learned += purse.learned
+                self.short = self.short or purse.short
+        return results
+
+    def _split(self, firsts: list[Effect | Done[Any]]) -> list[Purse]:
+        """To each the prompt of its first request, and of the rest as much as it asks answers."""
+        prompts = [self._prompt(first) for first in firsts]
+        rest = self.left - sum(prompts, Sum())
+        self._refuse_over(rest.short_of(Sum()))
+        answers = [first.n if isinstance(first, Generate) else 1 for first in firsts]
+        shares = (prompt + rest.part(n / sum(answers)) for prompt, n in zip(prompts, answers, strict=True))
+        return [Purse(share, self._prices, (*self._known, *self.learned)) for share in shares]
+
+    def _refuse_over(self, kind: str | None) -> None:
+        if kind is not None:
+            self.short = True
+            raise EvidenceUnavailable(f"what is left of the budget of {kind} has no room for it")
+
+    def _prompt(self, effect: Effect | Done[Any]) -> Sum:
+        """What is read, at most. An embedder or judge without a price here reads for nothing."""
+        match effect:
+            case Generate():
+                name, tokens = effect.upstream, self._prompt_tokens(effect)
+            case Embed(name, texts):
+                tokens = sum(_A_MESSAGE + _tokens(text) for text in texts) if name in self._prices else 0
+            case Entail(name, pairs):
+                tokens = sum(_A_MESSAGE + _tokens(a + b) for a, b in pairs) if name in self._prices else 0
+            case _:
+                return Sum()
+        return Sum(tokens, tokens * self._price(name).prompt / 1e6)
+
+    def _prompt_tokens(self, effect: Generate) -> int:
+        for asked, tokens in (*self.learned, *self._known):
+            if (asked.upstream, asked.messages, asked.extra) == (effect.upstream, effect.messages, effect.extra):
+                return tokens
+        return prompt_tokens(effect.messages, effect.extra)
+
+    def _price(self, name: str) -> Price:
+        return self._prices.get(name, Price())
+
+
+def metered(flow: Flow[T], purse: Purse) -> Flow[T]:
+    """The flow, paying for all it asks out of the purse."""
+    return (yield from _metered(flow, advance(flow, None, None), purse))
+
+
+def _metered(flow: Flow[T], effect: Effect | Done[T], purse: Purse) -> Flow[T]:
+    """The flow from this effect of its on."""
+    with contextlib.closing(flow):
+        while not isinstance(effect, Done):
+            reply, error = None, None
+            try:
+                reply = yield from purse.perform(effect)
+            except GateError as raised:
+                error = raised
+            effect = advance(flow, reply, error)
+        return effect.result
+
+
+def prompt_tokens(messages: tuple[Message, ...], extra: JsonObject) -> int:
+    """How many tokens a prompt has at most, by its bytes."""
+    beside = _tokens(json.dumps(extra, default=str)) if extra else 0
+    return _A_MESSAGE + beside + sum(_A_MESSAGE + _message_tokens(message) for message in messages)
+
+
+def _message_tokens(message: Message) -> int:
+    if message.wire is None:
+        return _tokens(message.content)
+    parts = message.wire.get("content")
+    attached = [part for part in parts if part.get("type") != "text"] if isinstance(parts, list) else []
+    others = {name: value for name, value in message.wire.items() if name != "content"}
+    return _tokens(message.content) + _tokens(json.dumps(others, default=str)) + _AN_ATTACHMENT * len(attached)
+
+
+def _tokens(text: str) -> int:
+    return -(-len(text.encode("utf-8", "surrogatepass")) // _BYTES)
+
+
+def _paid(cost: Cost) -> Sum:
+    return Sum(cost.tokens, cost.money)
