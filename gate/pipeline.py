@@ -30,7 +30,7 @@ from gate.ports import (
     Rule,
     Signal,
 )
-from gate.spending import Purse, metered
+from gate.spending import Purse, Tally, metered, tallied
 from gate.types import (
     Action,
     Budget,
@@ -156,7 +156,8 @@ def gather(plan: Plan, round_: Round, tier: int, evidence: Evidence, spent: Cost
             evidence = evidence.lacking(source.provides, reason)
             continue
         try:
-            fact: Fact = yield from source.gather(_within(round_, plan.budget, so_far), evidence)
+            gathering = source.gather(_within(round_, plan.budget, so_far), evidence)
+            fact: Fact = yield from tallied(gathering, Tally())
         except (EvidenceUnavailable, UpstreamError) as error:
             cost += error.cost or Cost()
             if needed:

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from gate.effects import Ask, Done, Effect, Embed, Entail, Flow, Generate, Together, advance
+from gate.effects import Ask, Done, Effect, Embed, Entail, Flow, Generate, Reply, Together, advance
 from gate.errors import EvidenceUnavailable, GateError, UpstreamTimeout
 from gate.ports import Price
 from gate.types import Budget, Cost, JsonObject, Message
@@ -189,6 +189,45 @@ def _metered(flow: Flow[T], effect: Effect | Done[T], purse: Purse) -> Flow[T]:
                 error = raised
             effect = advance(flow, reply, error)
         return effect.result
+
+
+@dataclass(slots=True)
+class Tally:
+    """What a flow has cost so far."""
+
+    paid: Cost = Cost()
+
+
+def tallied(flow: Flow[T], tally: Tally) -> Flow[T]:
+    """The flow; an error that leaves it carries the cost of all it did, not of its last request alone."""
+    reply: Any = None
+    error: GateError | None = None
+    with contextlib.closing(flow):
+        while True:
+            try:
+                effect = advance(flow, reply, error)
+            except GateError as leaving:
+                leaving.cost = tally.paid
+                raise
+            if isinstance(effect, Done):
+                return effect.result
+            reply, error = None, None
+            try:
+                reply = yield from _counted(effect, tally)
+            except GateError as raised:
+                tally.paid += raised.cost or Cost()
+                error = raised
+
+
+def _counted(effect: Effect, tally: Tally) -> Flow[Any]:
+    if not isinstance(effect, Together):
+        reply = yield effect
+        tally.paid += reply.cost if isinstance(reply, Reply) else Cost()
+        return reply
+    tallies = [Tally() for _ in effect.flows]
+    results = yield Together(tuple(tallied(*each) for each in zip(effect.flows, tallies, strict=True)))
+    tally.paid += Cost.together(each.paid for each in tallies)
+    return results
 
 
 def prompt_tokens(messages: tuple[Message, ...], extra: JsonObject) -> int:

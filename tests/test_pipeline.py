@@ -476,6 +476,7 @@ SAYINGS: st.SearchStrategy[Said] = st.sampled_from(["Nigeria", "Nigeria", "Ghana
     found=st.sampled_from([FOUND, ()]),
 )
 @example(said=["Nigeria"], lazy=False, profile=Profile(), budget=Budget(), found=FOUND)
+@example(said=["Nigeria", "Nigeria", DOWN], lazy=False, profile=Profile(n=2), budget=Budget(tokens=49), found=FOUND)
 def test_whatever_upstreams_say_every_step_is_observed_and_every_cost_is_counted_once(
     said: list[Said], lazy: bool, profile: Profile, budget: Budget, found: tuple[Passage, ...]
 ) -> None:

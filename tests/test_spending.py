@@ -16,7 +16,7 @@ from gate.effects import Effect, Embed, Entail, Flow, Generate, Reply, Retrieve,
 from gate.errors import EvidenceUnavailable, UpstreamError, UpstreamTimeout
 from gate.pipeline import answer
 from gate.ports import Price, Profile
-from gate.spending import Purse, Sum, metered, prompt_tokens
+from gate.spending import Purse, Sum, Tally, metered, prompt_tokens, tallied
 from gate.types import Budget, Cost, Generation, Generations, Message, Outcome, Question, Usage, Vectors
 from tests.drivers.running import run
 from tests.scripted import Scripted, plan_over, world_of
@@ -253,6 +253,43 @@ def test_searches_pass_free() -> None:
     purse = Purse.of(Budget(tokens=1), PRICES)
     assert drive(metered(one(Retrieve("world", "x", 1)), purse), lambda effect: found)[0] is found
     assert purse.left.tokens == 1
+
+
+# --- what a failure cost -----------------------------------------------------------------------------------------
+
+
+def test_an_error_carries_the_cost_of_all_that_came_before_it_in_its_flow() -> None:
+    def flow() -> Flow[None]:
+        yield from together(generate(ASKED) for _ in range(2))
+        yield from one(Retrieve("world", "x", 1))
+        yield from together([twice(ASKED, ASKED)])
+
+    asked: list[Effect] = []
+
+    def reply(effect: Effect) -> Any:
+        asked.append(effect)
+        if isinstance(effect, Retrieve):
+            return Reply((), Cost(seconds=2.0))
+        if len(asked) < 5:
+            return Reply(None, Cost(1, 10, 2, 0.5))
+        error = UpstreamError("small", "is down")
+        error.cost = Cost(3, seconds=1.0)
+        raise error
+
+    tally = Tally()
+    with pytest.raises(UpstreamError) as caught:
+        drive(tallied(flow(), tally), reply)
+    assert caught.value.cost == tally.paid == Cost(2 + 1 + 3, 30, 6, 0.5 + 2.0 + 0.5 + 1.0)
+
+
+def test_samples_that_were_drawn_are_kept_when_there_is_no_room_for_the_rest() -> None:
+    upstreams: dict[str, Scripted] = {"small": Obeying("small", wavering, honours_n=False)}
+    plan = plan_over(upstreams, budget=Budget(tokens=55))  # a draft of 19, one sample of 15 or more, four more of 11
+    outcome, _ = run(world_of(upstreams), answer(plan, Question.from_text("Where is Lagos?")), threaded=True)
+    assert isinstance(outcome, Outcome)
+    assert len(upstreams["small"].asked) == 2
+    assert outcome.steps[0].signals.value("vote_share") is not None
+    assert outcome.cost.calls == 2
 
 
 # --- how long a prompt is ----------------------------------------------------------------------------------------

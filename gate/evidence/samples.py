@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -46,8 +47,9 @@ class SamplesSource(BaseModel, extra="forbid", frozen=True):
         room = self.n if round_.calls_left is None else round_.calls_left - cost.calls
         short = min(self.n - len(drawn), room)
         if drawn and short > 0:
-            rest = yield from together(self._ask(round_, 1, len(sizes) + place) for place in range(short))
-            cost, drawn = cost + _cost(rest), drawn + _drawn(rest)
+            with contextlib.suppress(EvidenceUnavailable):  # when the budget has no room for them, these must do
+                rest = yield from together(self._ask(round_, 1, len(sizes) + place) for place in range(short))
+                cost, drawn = cost + _cost(rest), drawn + _drawn(rest)
         if not drawn:
             raise EvidenceUnavailable(_reason(replies), cost)
         return Samples(cost, drawn[: self.n])
