@@ -122,7 +122,7 @@ def _clip(distances: Array) -> float:
     inside = distances[distances > 0.0]
     if not len(inside):
         return 1e-4
-    return float(np.clip(np.quantile(inside, 0.01) / 2, _SMALLEST_CLIP, 0.25))
+    return float(np.clip(np.quantile(inside, 0.01, method="lower") / 2, _SMALLEST_CLIP, 0.25))
 
 
 def _extreme(column: Array, of: Any) -> float:

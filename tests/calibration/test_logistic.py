@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gate.calibration import LogisticCalibrator
-from gate.calibration.logistic import SignalWeight, StageWeights, sigmoid
+from gate.calibration.logistic import SignalWeight, StageWeights, sigmoid, transformed
 from gate.errors import ConfigError, StaleCalibrator
 from gate.types import Contribution, Reading, SignalVector, Stage
 
@@ -185,3 +185,20 @@ def test_what_is_no_json_object_is_refused(raw: bytes, tmp_path: Path) -> None:
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"none\.json: cannot read the calibrator: No such file"):
         LogisticCalibrator.load(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize(
+    ("transform", "clip", "value", "made"),
+    [
+        ("logit", 1e-4, 0.9, math.log(9)),
+        ("logit", 0.1, 1.0, math.log(9)),
+        ("logit", 0.1, 0.0, -math.log(9)),
+        ("negative_log", 1e-4, -1.0, 0.0),
+        ("negative_log", 1e-4, -math.e, -1.0),
+        ("negative_log", 0.5, -0.01, math.log(2)),
+        ("negative_log", 0.5, 0.0, math.log(2)),
+        ("identity", 1e-4, -3.5, -3.5),
+    ],
+)
+def test_values_on_the_scale_they_are_weighed_on(transform: str, clip: float, value: float, made: float) -> None:
+    assert transformed(transform, clip, value) == pytest.approx(made)

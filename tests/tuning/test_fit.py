@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from gate.calibration import LogisticCalibrator
-from gate.calibration.logistic import StageWeights
+from gate.calibration.logistic import StageWeights, transformed
 from gate.calibration.metrics import auroc, expected_calibration_error
-from gate.tuning.fit import _PENALTIES, Labelled, fit
+from gate.tuning.fit import _PENALTIES, Labelled, Scale, _folds, fit
 from gate.types import Reading, SignalVector, Stage
 
 STAGE = Stage("small")
@@ -190,3 +190,95 @@ def test_too_few_answers_or_only_one_kind_teach_nothing() -> None:
         with pytest.raises(ValueError, match="need 20 labelled answers with both right and wrong"):
             fit(poor, BOUNDS)
     assert fit([*right[:19], Labelled(rows[19].vector, False)], BOUNDS).n == 20
+
+
+@pytest.mark.parametrize(
+    ("bounds", "values", "transform", "clip"),
+    [
+        ((0.0, 1.0), [0.0, 0.2, 0.4, 0.8, 1.0], "logit", 0.1),  # five votes: half a vote
+        ((0.0, 1.0), [0.5, 1 - 1e-6, 1.0], "logit", 5e-7),
+        ((0.0, 1.0), [0.5, 1 - 1e-9, 1.0], "logit", 1e-7),  # no further than that
+        ((0.0, 1.0), [0.0, 1.0], "logit", 1e-4),  # nothing to tell from
+        ((-math.inf, 0.0), [-3.0, -1e-5, 0.0], "negative_log", 5e-6),
+        ((-1.0, 1.0), [0.1, 0.9], "identity", 1e-4),
+        ((-math.inf, math.inf), [-5.0, 5.0], "identity", 1e-4),
+    ],
+)
+def test_the_scale_tells_apart_what_the_values_do(
+    bounds: tuple[float, float], values: list[float], transform: str, clip: float
+) -> None:
+    scale = Scale.of(bounds, np.array([*values, math.nan]))
+    assert scale.transform == transform
+    assert scale.clip == pytest.approx(clip, rel=0.05)
+
+
+@pytest.mark.parametrize("bounds", [(0.0, 1.0), (-math.inf, 0.0), (-1.0, 1.0)])
+def test_a_column_is_brought_to_scale_as_each_value_of_it_is_in_service(bounds: tuple[float, float]) -> None:
+    low, high = max(bounds[0], -9.0), bounds[1]
+    column = np.linspace(low, high, 21)
+    scale = Scale.of(bounds, column)
+    assert scale.apply(column) == pytest.approx([transformed(scale.transform, scale.clip, x) for x in column])
+    assert (np.diff(scale.apply(column)) >= 0).all(), "higher stays higher"
+
+
+def test_probabilities_that_differ_only_far_behind_the_point_are_told_apart() -> None:
+    rng = np.random.default_rng(5)
+    sure = rng.uniform(2, 7, 600)  # how many nines
+    right = rng.random(600) < 1 / (1 + np.exp(-(sure - 4)))
+    rows = [
+        Labelled(SignalVector((Reading("p", 1 - 10.0**-nines),)), bool(y)) for nines, y in zip(sure, right, strict=True)
+    ]
+    weights = fit(rows, {"p": (0.0, 1.0)})
+    p = [p_of(weights, row.vector) for row in rows]
+    assert auroc(p, right) == pytest.approx(auroc(sure, right))
+    assert expected_calibration_error(p, right) < 0.06
+
+
+def test_answers_to_one_question_are_never_parted() -> None:
+    rng = np.random.default_rng(0)
+    questions = ["a", "b", "", "a", "", "b", "c", "a"] * 5
+    fold = _folds(questions, rng)
+    assert {question: len(set(fold[[q == question for q in questions]])) for question in "abc"} == {
+        "a": 1,
+        "b": 1,
+        "c": 1,
+    }
+    alone = fold[[q == "" for q in questions]]
+    assert len(set(alone)) > 1, "those without a question stand alone"
+
+
+def test_a_repeated_question_does_not_pass_for_more_evidence() -> None:
+    """A signal that only knows the question by heart is worth nothing on new ones, and must not look worth it."""
+    rng = np.random.default_rng(3)
+    rows = []
+    for question in range(60):
+        right, memory = bool(rng.random() < 0.5), rng.normal()
+        rows += [
+            Labelled(SignalVector((Reading("memory", float(memory + 0.01 * copy)),)), right, str(question))
+            for copy in range(10)
+        ]
+    together = fit(rows, {"memory": (-9.0, 9.0)})
+    parted = fit([Labelled(row.vector, row.correct) for row in rows], {"memory": (-9.0, 9.0)})
+    assert together.signals["memory"].weight <= parted.signals["memory"].weight
+
+
+def test_many_signals_that_tell_nothing_cost_little() -> None:
+    rng = np.random.default_rng(8)
+    names = ["told", *(f"noise{i}" for i in range(40))]
+    bounds = dict.fromkeys(names, (-9.0, 9.0))
+
+    def rows(n: int) -> list[Labelled]:
+        x = rng.normal(size=(n, len(names)))
+        right = rng.random(n) < 1 / (1 + np.exp(-(2.0 + 1.5 * x[:, 0])))
+        return [
+            Labelled(SignalVector(tuple(Reading(k, float(v)) for k, v in zip(names, row, strict=True))), bool(y))
+            for row, y in zip(x, right, strict=True)
+        ]
+
+    weights, new = fit(rows(300), bounds), rows(2000)
+    labels = [row.correct for row in new]
+    alone = auroc([row.vector.value("told") or 0.0 for row in new], labels)
+    together = auroc([p_of(weights, row.vector) for row in new], labels)
+    assert alone is not None
+    assert together is not None
+    assert together > alone - 0.03
