@@ -204,7 +204,10 @@ UP_FIRST = ThresholdRule(answer_at=0.8, otherwise=(Action.ESCALATE, Action.RETRI
             "I do not know.",
         ),
     ],
-    ids=["confident at once", "gathers", "retrieves once", "escalates closed book", "reads with both", "up, then reads", "hopeless"],
+    ids=[
+        "confident at once", "gathers", "retrieves once", "escalates closed book", "reads with both", "up, then reads",
+        "hopeless",
+    ],
 )  # fmt: skip
 def test_exactly_what_is_asked_and_decided(made: Plan, script: Script, noted: list[str], text: str) -> None:
     outcome, stage = play(made, script)
