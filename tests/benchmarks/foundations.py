@@ -56,9 +56,11 @@ def pocket(gateway: Gateway) -> list[dict[str, Any]]:
     asked = facts_of("test")
     answers = {name: sorted({f.answer for f in facts() if f.relation == name}) for name in RELATIONS}
     wrong = {f.key: rng.choice([a for a in answers[f.relation] if a != f.answer]) for f in asked}
+    three = {f.key: " ".join(rng.sample([f.passage, *(o.passage for o in rng.sample(asked, 2))], 3)) for f in asked}
     for name in gateway.policy.ladder:
         closed = [say(gateway, name, f.question) for f in asked]
         reading = [say(gateway, name, PROMPT.render(passages=f.passage, question=f.question)) for f in asked]
+        among = [say(gateway, name, PROMPT.render(passages=three[f.key], question=f.question)) for f in asked]
         contra = [
             say(gateway, name, PROMPT.render(passages=restate(f, wrong[f.key]), question=f.question)) for f in asked
         ]
@@ -68,6 +70,7 @@ def pocket(gateway: Gateway) -> list[dict[str, Any]]:
                 "facts": len(asked),
                 "closed book": share(same(s, f.answer) for s, f in zip(closed, asked, strict=True)),
                 "right passage": share(same(s, f.answer) for s, f in zip(reading, asked, strict=True)),
+                "one of three passages right": share(same(s, f.answer) for s, f in zip(among, asked, strict=True)),
                 "contradiction: follows it": share(same(s, wrong[f.key]) for s, f in zip(contra, asked, strict=True)),
                 "keeps the truth": share(same(s, f.answer) for s, f in zip(contra, asked, strict=True)),
             }

@@ -54,7 +54,6 @@ PRESENT = 0.2
 """A signal that fewer of a set's answers have is left out of its combination."""
 STAGE = Stage("recorded")
 BOUNDS = {signal.name: signal.bounds for signal in SIGNALS}
-COMBINED, LENGTH = "gate: all signals", "answer length"
 Array = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
@@ -274,8 +273,8 @@ def _chance_ece(p: Array, draws: int = 100) -> float:
 # --- printing ----------------------------------------------------------------------------------------------------
 
 HEAD = (
-    "set", "answers", "right", "AUROC: all signals", "best signal", "best peer", "gain over the best peer (95 %)",
-    "AUPRC of errors", "AURC (oracle)", "PRR", "ECE (by chance)",
+    "set", "answers", "right", "AUROC: all signals", "best signal", "best peer", "answer length",
+    "gain over the best peer (95 %)", "AUPRC of errors", "AURC (oracle, random)", "PRR", "ECE (by chance)",
 )  # fmt: skip
 
 
@@ -288,9 +287,10 @@ def row(r: Report) -> tuple[str, ...]:
         f"{c.auroc:.3f}" if c.auroc is not None else "-",
         _one(r.over_best_signal, c),
         _one(peer, c),
+        f"{r.length.auroc:.3f}" if r.length.auroc is not None else "-",
         "-" if peer is None else f"{peer.gain:+.3f} ({peer.low:+.3f} to {peer.high:+.3f})",
         f"{c.auprc_error:.3f}",
-        f"{c.aurc:.3f} ({r.oracle_aurc:.3f})",
+        f"{c.aurc:.3f} ({r.oracle_aurc:.3f}, {1 - r.accuracy:.3f})",
         f"{c.prr:.3f}",
         f"{c.ece:.3f} ({r.chance_ece:.3f})",
     )
