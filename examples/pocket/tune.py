@@ -34,7 +34,7 @@ from gate.types import Question, TapeEntry
 POLICIES = ("balanced", "strict", "cost-saver")
 FOLDER = find("balanced").parent
 CALIBRATOR = "pocket.calibrator.json"
-GRID = tuple(round(0.99 - 0.005 * step, 3) for step in range(100))
+GRID = tuple(round(0.99 - 0.01 * step, 2) for step in range(50))
 NOMINAL = 0.9
 """Threshold that says which fit questions reach a later stage."""
 ENOUGH = 250

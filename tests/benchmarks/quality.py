@@ -26,6 +26,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -162,6 +163,9 @@ def combine(answers: Sequence[Answered], names: Sequence[str], right: Bools) -> 
         seen, unseen = np.hstack([values[train], on_train]), np.hstack([values[test], on_test])
         kept = usable(seen)
         kept_names = [name for name, keep in zip([*names, *LEARNED], kept, strict=True) if keep]
+        if not kept_names:  # nothing varies: all that is known is how often this upstream is right
+            p[test] = right[train].mean()
+            continue
         rows = [
             Labelled(_vector(kept_names, row), bool(right[i]), answers[i].question_id)
             for row, i in zip(seen[:, kept], train, strict=True)
@@ -305,16 +309,15 @@ def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines) + "\n"
 
 
-def summary(reports: Sequence[Report]) -> dict[str, float | int]:
-    """The aims, over the sets that have something to combine."""
-    several = [r for r in reports if len(r.evidence) > 1 and r.over_best_peer is not None and r.over_best_signal]
-    gains = [r.over_best_peer.gain for r in several if r.over_best_peer]
+def summary(reports: Sequence[Report]) -> dict[str, float | int | None]:
+    """The aims, over the sets that have something to combine. None where no set tells."""
+    several = [r for r in reports if len(r.evidence) > 1 and r.over_best_peer and r.over_best_signal]
     return {
         "sets": len(reports),
         "sets with several kinds of evidence and a peer": len(several),
-        "mean gain in AUROC over the best peer": float(np.mean(gains)) if gains else float("nan"),
-        "mean gain in AUROC over the best single signal": float(
-            np.mean([r.over_best_signal.gain for r in several if r.over_best_signal])
+        "mean gain in AUROC over the best peer": _mean(r.over_best_peer.gain for r in several if r.over_best_peer),
+        "mean gain in AUROC over the best single signal": _mean(
+            r.over_best_signal.gain for r in several if r.over_best_signal
         ),
         "sets worse than the best peer by more than the interval": sum(
             1 for r in reports if r.over_best_peer and r.over_best_peer.high < 0
@@ -322,10 +325,19 @@ def summary(reports: Sequence[Report]) -> dict[str, float | int]:
         "sets worse than the best single signal by more than the interval": sum(
             1 for r in reports if r.over_best_signal and r.over_best_signal.high < 0
         ),
-        "mean ECE": float(np.mean([r.combined.ece for r in reports if r.combined.ece is not None])),
-        "mean ECE by chance": float(np.mean([r.chance_ece for r in reports])),
+        "mean ECE": _mean(r.combined.ece for r in reports if r.combined.ece is not None),
+        "mean ECE by chance": _mean(r.chance_ece for r in reports),
         "sets with ECE above 0.04": sum(1 for r in reports if (r.combined.ece or 0.0) > 0.04),
     }
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    listed = list(values)
+    return float(np.mean(listed)) if listed else None
+
+
+def listed(values: Mapping[str, float | int | None]) -> str:
+    return "".join(f"- {name}: {'-' if value is None else f'{value:.4g}'}\n" for name, value in values.items())
 
 
 def main() -> None:
@@ -340,13 +352,13 @@ def main() -> None:
     found = list(groups_of(options.data, options.files))
     skipped = [one for one in found if isinstance(one, str)]
     groups = [one for one in found if isinstance(one, Group)]
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
+    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
         made = []
         for one in pool.map(measured, groups):
             made.append(one)
             print(f"{time.monotonic() - began:5.0f} s  {one.found.name}", flush=True)
     peers = None if options.no_peers else Peers.of(a for one in made for a in one.found.answers)
-    with ProcessPoolExecutor(os.cpu_count()) as pool:
+    with ProcessPoolExecutor(os.cpu_count(), get_context("spawn")) as pool:
         reports = list(pool.map(report, made, [peers] * len(made)))
     cost = decision_cost(peers=not options.no_peers)
     result = {
@@ -359,10 +371,8 @@ def main() -> None:
         "skipped": skipped,
     }
     table = markdown(HEAD, map(row, reports))
-    aims = "".join(f"- {name}: {value:.4g}\n" for name, value in summary(reports).items())
-    costs = "".join(f"- {name}: {value:.4g}\n" for name, value in cost.items())
     left_out = "".join(f"- skipped {reason}\n" for reason in skipped)
-    page = f"{result['machine']}, {result['date']}\n\n{table}\n{aims}\n{costs}\n{left_out}"
+    page = f"{result['machine']}, {result['date']}\n\n{table}\n{listed(summary(reports))}\n{listed(cost)}\n{left_out}"
     target = ROOT / "build" / "bench-quality.json"
     target.parent.mkdir(exist_ok=True)
     target.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
