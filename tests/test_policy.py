@@ -43,6 +43,7 @@ calibrator: vote_share
 rule:
   kind: threshold
   answer_at: 0.8
+  closed_book_at: 0.9
   gather_above: 0.1
   otherwise: [retrieve, escalate]
 routes:
@@ -297,6 +298,7 @@ BEARING = {
     "signals: [vote_share]": "signals: [vote_share, semantic_concentration]",
     "calibrator: vote_share": "calibrator: other.json",
     "answer_at: 0.8": "answer_at: 0.81",
+    "closed_book_at: 0.9": "closed_book_at: 1.0",
     "gather_above: 0.1": "gather_above: 0.2",
     "otherwise: [retrieve, escalate]": "otherwise: [escalate, retrieve]",
     "retriever: world": "retriever: wide",

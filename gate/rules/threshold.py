@@ -12,26 +12,32 @@ from gate.types import Action, Confidence, Decision, Stage
 class ThresholdRule(BaseModel):
     """Answers iff p >= ``answer_at``; below it takes the first action of ``otherwise`` that is open, and abstains last.
 
-    More of the same evidence (``gather``) is only bought when p lies in ``[gather_above, answer_at)``: far below, it
-    could not lift p over the threshold. An answer out of the calibrator's range is never let through.
+    ``closed_book_at`` asks more, or the impossible (1), of what comes from the model's memory alone. More of the same
+    evidence (``gather``) is only bought when p lies between ``gather_above`` and the threshold: far below, it could not
+    lift p over it. An answer out of the calibrator's range is never let through.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     kind: Literal["threshold"] = "threshold"
     answer_at: float = Field(ge=0, le=1)
+    closed_book_at: float | None = Field(default=None, ge=0, le=1)
+    """The threshold for drafts that had no passages to read; that of the others when None."""
     gather_above: float = Field(default=0.0, ge=0, le=1)
     otherwise: tuple[Literal[Action.RETRIEVE, Action.ESCALATE], ...] = (Action.RETRIEVE, Action.ESCALATE)
 
     def decide(self, confidence: Confidence, stage: Stage, open_actions: frozenset[Action]) -> Decision:
-        action, reason = self._choose(confidence, open_actions)
-        return Decision(action, reason, stage, confidence, self.answer_at)
+        closed_book_at = self.answer_at if self.closed_book_at is None else self.closed_book_at
+        threshold = self.answer_at if stage.passages else closed_book_at
+        action, reason = self._choose(confidence, threshold, open_actions)
+        return Decision(action, reason, stage, confidence, threshold)
 
-    def _choose(self, confidence: Confidence, open_actions: frozenset[Action]) -> tuple[Action, str]:
-        if confidence.p >= self.answer_at and not confidence.out_of_distribution:
+    def _choose(self, confidence: Confidence, threshold: float, open_actions: frozenset[Action]) -> tuple[Action, str]:
+        if confidence.p >= threshold and not confidence.out_of_distribution:
             return Action.ANSWER, "confident"
         reason = "out_of_distribution" if confidence.out_of_distribution else "uncertain"
-        if Action.GATHER in open_actions and confidence.p >= self.gather_above:
+        worth_it = self.gather_above <= confidence.p and threshold < 1.0  # nothing lifts p to 1
+        if Action.GATHER in open_actions and worth_it:
             return Action.GATHER, reason
         for action in self.otherwise:
             if action in open_actions:

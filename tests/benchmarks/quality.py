@@ -8,8 +8,9 @@ the errors, AURC, PRR and ECE of every signal alone and of the logistic combinat
 lm-polygraph that run without downloads, on the same answers; answer length; and the oracle.
 
 The combination is nested: questions are split into five folds, and all that is applied to a fold (what neighbours and
-texts teach, the penalty, the weights) was learned on the questions of the other four. Differences have a 95 % interval
-from a paired bootstrap over questions. Prints tables, writes build/bench-quality.json and build/bench-quality.md.
+texts teach, the penalty, the weights) was learned on the questions of the other four. AUROC compares answers within a
+fold, for each fold has a calibrator of its own. Differences have a 95 % interval from a paired bootstrap over
+questions. Prints tables, writes build/bench-quality.json and build/bench-quality.md.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ STAGE = Stage("recorded")
 BOUNDS = {signal.name: signal.bounds for signal in SIGNALS}
 Array = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
+Folds = npt.NDArray[np.intp]
 
 
 # --- metrics -----------------------------------------------------------------------------------------------------
@@ -74,14 +76,29 @@ class Scored:
     ece: float | None
 
 
-def scored(values: Array, right: Bools, *, probability: bool) -> Scored:
+def within(values: Array, right: Bools, fold: Folds) -> float | None:
+    """AUROC over the pairs whose two answers are in the same fold: each fold has a calibrator of its own.
+
+    Across folds the same readings can get another confidence, which no gateway with one calibrator would see.
+    """
+    won, pairs = 0.0, 0
+    for one in np.unique(fold):
+        mine = fold == one
+        share = auroc(values[mine], right[mine])
+        if share is not None:
+            count = int(right[mine].sum()) * int((~right[mine]).sum())
+            won, pairs = won + share * count, pairs + count
+    return won / pairs if pairs else None
+
+
+def scored(values: Array, right: Bools, fold: Folds, *, probability: bool) -> Scored:
     there = ~np.isnan(values)
     value, label = values[there], right[there]
     if not len(value):
         return Scored(0, None, None, None, None, None)
     return Scored(
         n=len(value),
-        auroc=auroc(value, label),
+        auroc=within(value, label, fold[there]),
         auprc_error=auprc_error(value, label),
         aurc=aurc(value, label),
         prr=prediction_rejection_ratio(value, label),
@@ -99,12 +116,14 @@ class Difference:
     high: float
 
 
-def difference(name: str, ours: Array, theirs: Array, right: Bools, questions: Sequence[str]) -> Difference | None:
+def difference(
+    name: str, ours: Array, theirs: Array, right: Bools, fold: Folds, questions: Sequence[str]
+) -> Difference | None:
     """With a 95 % interval from resampling questions, all their answers with them."""
     there = ~np.isnan(theirs) & ~np.isnan(ours)
-    ours, theirs, right = ours[there], theirs[there], right[there]
+    ours, theirs, right, fold = ours[there], theirs[there], right[there], fold[there]
     _, owner = np.unique(np.array(questions, dtype=object)[there].astype(str), return_inverse=True)
-    one, other = auroc(ours, right), auroc(theirs, right)
+    one, other = within(ours, right, fold), within(theirs, right, fold)
     if one is None or other is None:
         return None
     rows_of = np.split(np.argsort(owner, kind="stable"), np.cumsum(np.bincount(owner))[:-1])
@@ -112,7 +131,7 @@ def difference(name: str, ours: Array, theirs: Array, right: Bools, questions: S
     gains = []
     for _ in range(RESAMPLES):
         rows = np.concatenate([rows_of[i] for i in rng.integers(0, len(rows_of), len(rows_of))])
-        a, b = auroc(ours[rows], right[rows]), auroc(theirs[rows], right[rows])
+        a, b = (within(column[rows], right[rows], fold[rows]) for column in (ours, theirs))
         if a is not None and b is not None:
             gains.append(a - b)
     low, high = np.quantile(gains, [0.025, 0.975])
@@ -134,7 +153,7 @@ def usable(values: Array) -> Bools:
     return (there.mean(0) >= PRESENT) & (high - low > 1e-12)
 
 
-def folds(answers: Sequence[Answered]) -> npt.NDArray[np.intp]:
+def folds(answers: Sequence[Answered]) -> Folds:
     """A fold for each answer; all answers to one question share theirs."""
     questions = sorted({answer.question_id for answer in answers})
     order = np.random.default_rng(0).permutation(len(questions))
@@ -236,7 +255,7 @@ def report(made: Measured, peers: Peers | None) -> Report:
     ours = {name: column for name, column in ours.items() if usable(column[:, None])[0]}
     theirs = peers.columns(answers) if peers else {}
     theirs = {name: column for name, column in theirs.items() if usable(column[:, None])[0]}
-    questions = [answer.question_id for answer in answers]
+    questions, fold = [answer.question_id for answer in answers], folds(answers)
     return Report(
         name=made.found.name,
         file=made.found.file,
@@ -245,23 +264,25 @@ def report(made: Measured, peers: Peers | None) -> Report:
         accuracy=float(right.mean()),
         oracle_aurc=float(aurc(right.astype(np.float64), right) or 0.0),
         evidence=_kinds(ours),
-        combined=scored(p, right, probability=True),
+        combined=scored(p, right, fold, probability=True),
         chance_ece=_chance_ece(p),
-        signals={name: scored(c, right, probability=BOUNDS[name] == (0.0, 1.0)) for name, c in ours.items()},
-        peers={name: scored(c, right, probability=False) for name, c in theirs.items()},
-        length=scored(-np.array([float(len(a.answer)) for a in answers]), right, probability=False),
-        over_best_signal=_over_best(ours, p, right, questions),
-        over_best_peer=_over_best(theirs, p, right, questions),
+        signals={name: scored(c, right, fold, probability=BOUNDS[name] == (0.0, 1.0)) for name, c in ours.items()},
+        peers={name: scored(c, right, fold, probability=False) for name, c in theirs.items()},
+        length=scored(-np.array([float(len(a.answer)) for a in answers]), right, fold, probability=False),
+        over_best_signal=_over_best(ours, p, right, fold, questions),
+        over_best_peer=_over_best(theirs, p, right, fold, questions),
         weights=made.combined.weights,
     )
 
 
-def _over_best(columns: Mapping[str, Array], p: Array, right: Bools, questions: Sequence[str]) -> Difference | None:
+def _over_best(
+    columns: Mapping[str, Array], p: Array, right: Bools, fold: Folds, questions: Sequence[str]
+) -> Difference | None:
     """Over the one that turns out best on this very set, with the middle value where it has none."""
     full = {name: np.where(np.isnan(column), np.nanmedian(column), column) for name, column in columns.items()}
-    ranked = {name: auroc(column, right) or 0.0 for name, column in full.items()}
+    ranked = {name: within(column, right, fold) or 0.0 for name, column in full.items()}
     best = max(ranked, key=ranked.__getitem__, default=None)
-    return None if best is None else difference(best, p, full[best], right, questions)
+    return None if best is None else difference(best, p, full[best], right, fold, questions)
 
 
 def _kinds(names: Iterable[str]) -> tuple[str, ...]:

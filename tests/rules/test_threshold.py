@@ -137,3 +137,24 @@ def test_a_higher_threshold_never_lets_more_through(kind: type, p: float, one: f
 def test_what_is_no_number_is_never_let_through(kind: type, at: float) -> None:
     confidence = Confidence(math.nan, math.nan, math.nan)
     assert MAKE[kind](at).decide(confidence, STAGE, frozenset()).action is Action.ABSTAIN
+
+
+@pytest.mark.parametrize(
+    ("closed_book_at", "passages", "p", "action"),
+    [
+        (None, False, 0.85, Action.ANSWER),
+        (0.9, False, 0.85, Action.GATHER),
+        (0.9, False, 0.9, Action.ANSWER),
+        (0.9, True, 0.85, Action.ANSWER),
+        (1.0, False, 0.999, Action.RETRIEVE),  # no evidence would do: none is bought
+        (1.0, True, 0.85, Action.ANSWER),
+        (0.5, False, 0.6, Action.ANSWER),
+    ],
+)
+def test_memory_alone_may_be_held_to_another_threshold(
+    closed_book_at: float | None, passages: bool, p: float, action: Action
+) -> None:
+    rule = ThresholdRule(answer_at=0.8, closed_book_at=closed_book_at)
+    decision = rule.decide(Confidence(p, p, p), Stage("small", passages), frozenset({Action.GATHER, Action.RETRIEVE}))
+    assert decision.action is action
+    assert decision.threshold == (0.8 if passages or closed_book_at is None else closed_book_at)
