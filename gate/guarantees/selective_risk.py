@@ -7,7 +7,7 @@ hold together at the full delta (Angelopoulos et al. 2021, Learn then Test; Geif
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from gate.errors import MissingExtra
@@ -34,7 +34,7 @@ class Candidate:
     errors: int
 
 
-def certify(candidates: Sequence[Candidate], alpha: float, delta: float) -> Candidate | None:
+def certify(candidates: Iterable[Candidate], alpha: float, delta: float) -> Candidate | None:
     """The boldest candidate whose error is below ``alpha`` with confidence ``1 - delta``, or None.
 
     ``candidates`` run from the safest (highest threshold) to the boldest and must have been chosen on other data.
