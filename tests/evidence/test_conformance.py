@@ -62,7 +62,7 @@ def opening(profile: Profile) -> Round:
         Passage("abuja", "Abuja is the capital of Nigeria.", 1.0),
     )
     prompt = load("with_passages")
-    return Round(0, ASKED, "small", profile, quoting(prompt, ASKED.messages, found), found, prompt)
+    return Round(0, ASKED, "small", profile, quoting(prompt, ASKED.messages, found), found, prompt=prompt)
 
 
 def scripted(profile: Profile, seconds: float = 0.0) -> dict[str, Scripted]:

@@ -48,7 +48,7 @@ def opening(profile: Profile | None = None, *, passages: bool = False, question:
     profile = profile or Profile()
     if not passages:
         return Round(0, question, "small", profile, question.messages)
-    return Round(0, question, "small", profile, quoting(PROMPT, question.messages, FOUND), FOUND, PROMPT)
+    return Round(0, question, "small", profile, quoting(PROMPT, question.messages, FOUND), FOUND, prompt=PROMPT)
 
 
 def obliging(effect: Generate, place: int) -> Answer:
