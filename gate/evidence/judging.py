@@ -1,4 +1,4 @@
-"""Asking about an answer: how gate's own prompts put a draft before a judge, and how several replies are drawn.
+"""Asking about an answer: how gate's own prompts put a draft before a judge.
 
 A judge is any upstream: the round's own unless an option names another. Of another one the profile is not known here:
 it is asked for one reply a call, and for log-probabilities as if it gave them.
@@ -8,28 +8,18 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
 
-from gate.effects import Flow, Generate, Reply, generate, together
-from gate.errors import EvidenceUnavailable, UpstreamError
+from gate.effects import Flow, Generate, Reply, generate
+from gate.errors import EvidenceUnavailable
 from gate.evidence.asking import refused, saying
 from gate.evidence.draft import draft_of
 from gate.ports import Evidence, Missing, Round
 from gate.prompts import load
-from gate.types import Cost, Generation, Generations, Message, Passage
+from gate.types import Generation, Message, Passage
 
 DECLINED = Missing("the judge declined to say")
 _RULE = re.compile(r"[-=]{5,}")
-
-
-@dataclass(frozen=True, slots=True)
-class Drawn:
-    """The replies that came, what all calls cost, and why some did not come."""
-
-    generations: tuple[Generation, ...]
-    cost: Cost
-    reason: str
 
 
 def answered(evidence: Evidence) -> Generation:
@@ -118,36 +108,3 @@ def asked_as(messages: tuple[Message, ...], prompt: str, **values: str) -> tuple
         raise EvidenceUnavailable("the conversation holds no message of a user")
     text = load(prompt).render(question=messages[last].content, **values)
     return (*messages[:last], saying(messages[last], text), *messages[last + 1 :])
-
-
-def several(ask: Callable[[int, int], Generate], n: int, *, at_once: int, room: int | None) -> Flow[Drawn]:
-    """Draw ``n`` replies in as few calls as ``at_once`` allows, side by side; ``room`` is the most calls to make.
-
-    ``ask`` takes how many replies a call is for and the place of the call. An upstream that answers fewer than it was
-    asked for is asked again for the rest, one by one. Calls that fail leave their replies out.
-    """
-    size = max(1, at_once)
-    sizes = [min(size, n - start) for start in range(0, n, size)]
-    replies = yield from together(_tried(ask(count, place)) for place, count in enumerate(sizes))
-    drawn, cost = _choices(replies), _cost(replies)
-    short = min(n - len(drawn), n if room is None else room - cost.calls)
-    if drawn and short > 0:
-        rest = yield from together(_tried(ask(1, len(sizes) + place)) for place in range(short))
-        drawn, cost = drawn + _choices(rest), cost + _cost(rest)
-    errors = [str(reply) for reply in replies if isinstance(reply, UpstreamError)]
-    return Drawn(drawn[:n], cost, errors[0] if errors else "the upstream gave no reply")
-
-
-def _tried(asked: Generate) -> Flow[Reply[Generations] | UpstreamError]:
-    try:
-        return (yield from generate(asked))
-    except UpstreamError as error:  # some replies are better than none
-        return error
-
-
-def _choices(replies: tuple[Reply[Generations] | UpstreamError, ...]) -> tuple[Generation, ...]:
-    return tuple(choice for reply in replies if isinstance(reply, Reply) for choice in reply.value.choices)
-
-
-def _cost(replies: tuple[Reply[Generations] | UpstreamError, ...]) -> Cost:
-    return Cost.together(reply.cost or Cost() for reply in replies)

@@ -8,15 +8,16 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from gate.effects import Flow, Reply, generate, together
-from gate.errors import EvidenceUnavailable, UpstreamError
+from gate.effects import Flow, Generate, Reply, generate
+from gate.errors import EvidenceUnavailable
 from gate.evidence.asking import quoting, request
 from gate.evidence.comparison import Comparison, draft_to_compare
 from gate.evidence.draft import Draft
+from gate.evidence.drawing import cost_of, first_error, tried
 from gate.evidence.meanings import group
 from gate.ports import Evidence, Fact, Profile, Round, Uses
 from gate.prompts import Prompt
-from gate.types import Cost, Generation, Generations, Passage
+from gate.types import Generation, Passage
 
 _FEWEST = 2
 """Leaving out the only passage is asking closed book."""
@@ -57,8 +58,9 @@ class LeaveOneOutSource(Comparison, frozen=True):
         room = self.most if round_.calls_left is None else min(self.most, round_.calls_left)
         left = [_texts(_without(round_.passages, place)) for place in range(len(round_.passages))][: self.most]
         places = [left.index(texts) for texts in dict.fromkeys(left)][:room]
-        replies = yield from together(self._ask(round_, round_.prompt, place, len(places)) for place in places)
-        cost = Cost.together(reply.cost or Cost() for reply in replies)
+        asked = [self._request(round_, round_.prompt, place, len(places)) for place in places]
+        replies = yield from tried(map(generate, asked))
+        cost = cost_of(replies)
         said = {
             left[place]: reply.value.choices[0]
             for place, reply in zip(places, replies, strict=True)
@@ -66,12 +68,13 @@ class LeaveOneOutSource(Comparison, frozen=True):
         }
         answers = tuple(said[texts] for texts in left if texts in said)
         if not answers:
-            raise EvidenceUnavailable(f"no answer without a passage could be had: {_why(replies)}", cost)
+            why = first_error(replies) or "nothing was asked"
+            raise EvidenceUnavailable(f"no answer without a passage could be had: {why}", cost)
         return LeaveOneOut(cost, answers, tuple(group([draft, *answers], self.same)[1:]))
 
-    def _ask(self, round_: Round, prompt: Prompt, place: int, of: int) -> Flow[Reply[Generations] | UpstreamError]:
+    def _request(self, round_: Round, prompt: Prompt, place: int, of: int) -> Generate:
         messages = quoting(prompt, round_.question.messages, _without(round_.passages, place))
-        asked = request(
+        return request(
             dataclasses.replace(round_, messages=messages),
             n=1,
             temperature=0.0,
@@ -79,10 +82,6 @@ class LeaveOneOutSource(Comparison, frozen=True):
             alternatives=self.alternatives,
             of=of,
         )
-        try:
-            return (yield from generate(asked))
-        except UpstreamError as error:  # the other passages can still be judged
-            return error
 
 
 def _without(passages: tuple[Passage, ...], place: int) -> tuple[Passage, ...]:
@@ -91,7 +90,3 @@ def _without(passages: tuple[Passage, ...], place: int) -> tuple[Passage, ...]:
 
 def _texts(passages: tuple[Passage, ...]) -> tuple[str, ...]:
     return tuple(passage.text for passage in passages)
-
-
-def _why(replies: tuple[Reply[Generations] | UpstreamError, ...]) -> str:
-    return next((str(reply) for reply in replies if isinstance(reply, UpstreamError)), "nothing was asked")

@@ -11,10 +11,11 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import BaseModel, Field
 
-from gate.effects import Embed, Flow, Reply, embed, together
+from gate.effects import Embed, Flow, Reply, embed
 from gate.errors import ConfigError, EvidenceUnavailable, UpstreamError
 from gate.evidence.asking import refused
 from gate.evidence.draft import Draft, draft_of
+from gate.evidence.drawing import cost_of, tried
 from gate.evidence.meanings import answer_text
 from gate.evidence.nearest import Found, Sought, look_up
 from gate.evidence.reference_pool import WHOLE, Floats, ReferencePool, question_key
@@ -99,11 +100,11 @@ class NeighboursSource(BaseModel, extra="forbid", frozen=True):
         answer = judged_text(draft_of(evidence).generation)[:LONGEST_TEXT]
         if np.isnan(self.pool.text_intercepts[WHOLE, column]):
             answer = ""  # there is no model that would read it
-        asked = [_embedded(self.embedder, (question, answer) if answer else (question,))]
+        asked = [Embed(self.embedder, (question, answer) if answer else (question,))]
         if self.second_embedder is not None:
-            asked.append(_embedded(self.second_embedder, (question,)))
-        first, *others = yield from together(asked)
-        cost = Cost.together(reply.cost or Cost() for reply in (first, *others))
+            asked.append(Embed(self.second_embedder, (question,)))
+        replies = yield from tried(map(embed, asked))
+        cost, (first, *others) = cost_of(replies), replies
         if isinstance(first, UpstreamError):
             raise EvidenceUnavailable(str(first), cost)
         places = self.pool.vectors.shape[1]
@@ -127,13 +128,6 @@ class NeighboursSource(BaseModel, extra="forbid", frozen=True):
             if isinstance(reply, Reply):
                 return usable_rows(reply.value.rows[:1], self.pool.second.shape[1])
         return None
-
-
-def _embedded(embedder: str, texts: tuple[str, ...]) -> Flow[Reply[Vectors] | UpstreamError]:
-    try:
-        return (yield from embed(Embed(embedder, texts)))
-    except UpstreamError as error:
-        return error
 
 
 def judged_text(generation: Generation) -> str:

@@ -15,7 +15,8 @@ from gate.effects import Flow, Generate, together
 from gate.errors import EvidenceUnavailable
 from gate.evidence.asking import refused, saying
 from gate.evidence.draft import Draft
-from gate.evidence.judging import DECLINED, Drawn, answered, conversation, fenced, listed, put, several, shown
+from gate.evidence.drawing import Drawn, fewest_calls, seed_of, several
+from gate.evidence.judging import DECLINED, answered, conversation, fenced, listed, put, shown
 from gate.evidence.samples import Samples
 from gate.ports import Evidence, Fact, Missing, Profile, Round, Uses
 from gate.prompts import load
@@ -80,7 +81,7 @@ class PTrueSource(BaseModel, extra="forbid", frozen=True):
 
     def calls(self, profile: Profile) -> int:
         listing = self._lists(profile)
-        asked = -(-self.votes // self._at_once(profile)) if self.votes else int(listing)
+        asked = fewest_calls(self.votes, self._at_once(profile)) if self.votes else int(listing)
         return asked + int(self.debias and listing)
 
     def gather(self, round_: Round, evidence: Evidence) -> Flow[Fact]:
@@ -120,7 +121,7 @@ class PTrueSource(BaseModel, extra="forbid", frozen=True):
                 of=count,
                 max_tokens=_MAX_TOKENS,
                 temperature=1.0 if votes else 0.0,
-                seed=None if self.seed is None or not votes else self.seed + 1000 * place,
+                seed=seed_of(self.seed, place) if votes else None,
                 alternatives=_ALTERNATIVES,
             )
 

@@ -14,16 +14,17 @@ from typing import ClassVar, Literal, Self
 from pydantic import BaseModel, Field, model_validator
 from rapidfuzz import fuzz
 
-from gate.effects import Entail, Flow, Reply, entail, generate, together
+from gate.effects import Entail, Flow, Generate, Reply, entail, generate, together
 from gate.errors import EvidenceUnavailable, UpstreamError
 from gate.evidence.asking import quoting, refused, request, saying
 from gate.evidence.draft import Draft, draft_of
+from gate.evidence.drawing import cost_of, first_error, tried
 from gate.evidence.meanings import answer_text, group
 from gate.evidence.perturbing import amplified, halves, permuted, without_stop_words
 from gate.evidence.rewriting import rewritings
 from gate.evidence.samples import Samples, SamplesSource
 from gate.ports import Evidence, Fact, Profile, Round, Uses
-from gate.types import Cost, Generation, Generations, Message, Passage
+from gate.types import Cost, Generation, Message, Passage
 
 Family = Literal["sampling", "paraphrase", "permutation", "amplification", "stop_words", "split"]
 _PROMPT = "paraphrases"
@@ -190,23 +191,19 @@ class PerturbationsSource(BaseModel, extra="forbid", frozen=True):
         asked = replace(round_, tokens_left=half)
         text = _context(round_) or round_.question.text
         versions, cost = yield from rewritings(asked, _PROMPT, text, self.n, temperature=self.temperature, seed=seed)
-        replies = yield from together(
-            self._answer(replace(asked, messages=_saying(asked, version)), None if seed is None else seed + 1 + place)
+        replies = yield from tried(
+            generate(self._answering(asked, version, None if seed is None else seed + 1 + place))
             for place, version in enumerate(versions)
         )
-        cost += Cost.together(reply.cost or Cost() for reply in replies)
+        cost += cost_of(replies)
         answers = tuple(reply.value.choices[0] for reply in replies if isinstance(reply, Reply))
         if not answers:
-            failed = next(reply for reply in replies if isinstance(reply, UpstreamError))
-            raise EvidenceUnavailable(f"no version could be answered: {failed}", cost)
+            raise EvidenceUnavailable(f"no version could be answered: {first_error(replies)}", cost)
         return answers, cost
 
-    def _answer(self, round_: Round, seed: int | None) -> Flow[Reply[Generations] | UpstreamError]:
-        asked = request(round_, n=1, temperature=self.temperature, seed=seed, alternatives=0, of=self.n)
-        try:
-            return (yield from generate(asked))
-        except UpstreamError as error:  # some answers are better than none
-            return error
+    def _answering(self, round_: Round, version: str, seed: int | None) -> Generate:
+        said = replace(round_, messages=_saying(round_, version))
+        return request(said, n=1, temperature=self.temperature, seed=seed, alternatives=0, of=self.n)
 
     def _split(self, draft: Generation) -> Flow[_Brought]:
         pairs = [] if refused(draft) else halves(draft.text, self.splits, random.Random(self.seed or 0))

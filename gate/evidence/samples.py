@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 from dataclasses import dataclass
 from typing import ClassVar
 
 from pydantic import BaseModel, Field
 
-from gate.effects import Flow, Reply, generate, together
-from gate.errors import EvidenceUnavailable, UpstreamError
+from gate.effects import Flow, Generate
+from gate.errors import EvidenceUnavailable
 from gate.evidence.asking import request
 from gate.evidence.draft import Draft
+from gate.evidence.drawing import fewest_calls, seed_of, several
 from gate.ports import Evidence, Fact, Profile, Round, Uses
-from gate.types import Cost, Generation, Generations
+from gate.types import Generation
 
 
 @dataclass(frozen=True)
@@ -37,42 +37,20 @@ class SamplesSource(BaseModel, extra="forbid", frozen=True):
     """Makes samples repeat where the upstream allows it."""
 
     def calls(self, profile: Profile) -> int:
-        return -(-self.n // max(1, profile.n))
+        return fewest_calls(self.n, profile.n)
 
     def gather(self, round_: Round, evidence: Evidence) -> Flow[Fact]:
-        size = max(1, round_.profile.n)
-        sizes = [min(size, self.n - start) for start in range(0, self.n, size)]
-        replies = yield from together(self._ask(round_, count, place) for place, count in enumerate(sizes))
-        cost, drawn = _cost(replies), _drawn(replies)
-        room = self.n if round_.calls_left is None else round_.calls_left - cost.calls
-        short = min(self.n - len(drawn), room)
-        if drawn and short > 0:
-            with contextlib.suppress(EvidenceUnavailable):  # when the budget has no room for them, these must do
-                rest = yield from together(self._ask(round_, 1, len(sizes) + place) for place in range(short))
-                cost, drawn = cost + _cost(rest), drawn + _drawn(rest)
-        if not drawn:
-            raise EvidenceUnavailable(_reason(replies), cost)
-        return Samples(cost, drawn[: self.n])
+        drawn = yield from several(
+            lambda count, place: self._request(round_, count, place),
+            self.n,
+            at_once=round_.profile.n,
+            room=round_.calls_left,
+        )
+        if not drawn.generations:
+            why = f"no sample could be drawn: {drawn.error}" if drawn.error else "the upstream drew no samples"
+            raise EvidenceUnavailable(why, drawn.cost)
+        return Samples(drawn.cost, drawn.generations)
 
-    def _ask(self, round_: Round, count: int, place: int) -> Flow[Reply[Generations] | UpstreamError]:
-        seed = None if self.seed is None else self.seed + 1000 * place
-        try:
-            asked = request(
-                round_, n=count, temperature=self.temperature, seed=seed, alternatives=0, of=max(self.n, count)
-            )
-            return (yield from generate(asked))
-        except UpstreamError as error:  # some samples are better than none
-            return error
-
-
-def _drawn(replies: tuple[Reply[Generations] | UpstreamError, ...]) -> tuple[Generation, ...]:
-    return tuple(choice for reply in replies if isinstance(reply, Reply) for choice in reply.value.choices)
-
-
-def _cost(replies: tuple[Reply[Generations] | UpstreamError, ...]) -> Cost:
-    return Cost.together(reply.cost or Cost() for reply in replies)
-
-
-def _reason(replies: tuple[Reply[Generations] | UpstreamError, ...]) -> str:
-    errors = [reply for reply in replies if isinstance(reply, UpstreamError)]
-    return f"no sample could be drawn: {errors[0]}" if errors else "the upstream drew no samples"
+    def _request(self, round_: Round, count: int, place: int) -> Generate:
+        seed, of = seed_of(self.seed, place), max(self.n, count)
+        return request(round_, n=count, temperature=self.temperature, seed=seed, alternatives=0, of=of)

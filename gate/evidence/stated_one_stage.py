@@ -13,7 +13,8 @@ from gate.effects import Flow, Generate
 from gate.errors import EvidenceUnavailable
 from gate.evidence.asking import refused, request
 from gate.evidence.draft import Draft
-from gate.evidence.judging import answered, asked_as, several
+from gate.evidence.drawing import fewest_calls, seed_of, several
+from gate.evidence.judging import answered, asked_as
 from gate.evidence.meanings import answer_text, normalize
 from gate.evidence.stated import confidence_in
 from gate.ports import Evidence, Fact, Missing, Profile, Round, Uses
@@ -61,7 +62,7 @@ class StatedOneStageSource(BaseModel, extra="forbid", frozen=True):
     """Makes replies repeat where the upstream allows it."""
 
     def calls(self, profile: Profile) -> int:
-        return -(-self.n // max(1, profile.n))
+        return fewest_calls(self.n, profile.n)
 
     def gather(self, round_: Round, evidence: Evidence) -> Flow[Fact]:
         draft = answered(evidence)
@@ -81,8 +82,8 @@ class StatedOneStageSource(BaseModel, extra="forbid", frozen=True):
         return StatedOneStage(drawn.cost, answer_text(draft), tuple(_stated(g) for g in drawn.generations))
 
     def _ask(self, round_: Round, count: int, place: int) -> Generate:
-        seed = None if self.seed is None else self.seed + 1000 * place
-        made = request(round_, n=count, temperature=self.temperature, seed=seed, alternatives=0, of=max(self.n, count))
+        seed, of = seed_of(self.seed, place), max(self.n, count)
+        made = request(round_, n=count, temperature=self.temperature, seed=seed, alternatives=0, of=of)
         most = None if made.max_tokens is None else made.max_tokens + _LINE
         extra = {key: value for key, value in made.extra.items() if key not in _FORM}
         return replace(made, max_tokens=most, stop=(), logprobs=None, extra=extra)

@@ -1,22 +1,16 @@
-"""Putting a draft before a judge: what it is shown, what is asked of it, and several replies at once."""
+"""Putting a draft before a judge: what it is shown and what is asked of it."""
 
 from __future__ import annotations
-
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gate.drivers import Recording, ThreadedDriver
-from gate.effects import Generate
-from gate.errors import EvidenceUnavailable, UpstreamError
+from gate.errors import EvidenceUnavailable
 from gate.evidence import Draft
-from gate.evidence.judging import Drawn, answered, asked_as, conversation, fenced, put, several, shown
+from gate.evidence.judging import answered, asked_as, conversation, fenced, put, shown
 from gate.ports import Evidence, Profile, Round
 from gate.types import Cost, Generation, Message, Question, ToolCall
-from tests.scripted import Answer, Scripted, always, world_of
 
 ASKED = Question.from_text("Where is Lagos?")
 
@@ -97,57 +91,6 @@ def test_a_judge_is_asked_for_what_it_can_give(
 @pytest.mark.parametrize(("left", "of", "cap"), [(None, 1, None), (100, 1, 100), (100, 8, 12), (3, 8, 1)])
 def test_replies_share_the_tokens_left(left: int | None, of: int, cap: int | None) -> None:
     assert put(opening(tokens_left=left), ASKED.messages, upstream=None, max_tokens=4, of=of).cap == cap
-
-
-def draw(
-    answers: Callable[[Generate, int], Answer] | Scripted, n: int, at_once: int, room: int | None = None
-) -> tuple[Drawn, list[Generate]]:
-    upstream = answers if isinstance(answers, Scripted) else Scripted("small", answers)
-    driver = ThreadedDriver(world_of({"small": upstream}))
-
-    def ask(count: int, place: int) -> Generate:
-        return put(opening(), ASKED.messages, upstream=None, max_tokens=4, n=count, of=n, seed=place)
-
-    try:
-        made = driver.run(several(ask, n, at_once=at_once, room=room), Recording())
-    finally:
-        driver.close()
-    return made, upstream.asked
-
-
-@pytest.mark.parametrize(("n", "at_once", "calls"), [(1, 8, 1), (5, 8, 1), (5, 2, 3), (5, 1, 5), (3, 0, 3)])
-def test_several_come_in_as_few_calls_as_may_be_with_a_place_each(n: int, at_once: int, calls: int) -> None:
-    drawn, asked = draw(always("A"), n, at_once)
-    assert len(asked) == drawn.cost.calls == calls
-    assert len(drawn.generations) == n
-    assert {effect.seed for effect in asked} == set(range(calls))
-
-
-class Stingy(Scripted):
-    """Answers once whatever ``n`` says."""
-
-    def complete(self, effect: Generate, cancelled: Callable[[], bool]) -> Any:
-        made = super().complete(effect, cancelled)
-        return type(made)(made.choices[:1], made.usage, made.model)
-
-
-def test_who_answers_once_is_asked_for_the_rest_as_far_as_there_is_room() -> None:
-    drawn, asked = draw(Stingy("small", always("A")), 4, 8)
-    assert (len(drawn.generations), len(asked)) == (4, 4)
-    drawn, asked = draw(Stingy("small", always("A")), 4, 8, room=2)
-    assert (len(drawn.generations), len(asked)) == (2, 2)
-
-
-def test_what_came_is_kept_and_when_nothing_came_the_cause_is() -> None:
-    def first_fails(effect: Generate, place: int) -> Answer:
-        return UpstreamError("small", "is down") if effect.seed == 0 else "A"
-
-    drawn, _ = draw(first_fails, 2, 1, room=2)
-    assert len(drawn.generations) == 1
-    nothing, asked = draw(lambda effect, place: UpstreamError("small", "is down"), 2, 1)
-    assert nothing.generations == ()
-    assert "is down" in nothing.reason
-    assert len(asked) == 2
 
 
 @given(st.text())
