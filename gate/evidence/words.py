@@ -5,6 +5,10 @@ from __future__ import annotations
 import re
 
 _WORD = re.compile(r"[^\W_]+(?:[-'\u2019.,:/][^\W_]+)*")
+_MOST_WORDS = 1000
+_MOST_SIGNS = 16 * _MOST_WORDS
+_UNSPACED = re.compile(r"([\u0e00-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af])")
+"""Thai, Lao, Khmer, kana, Han and Hangul, which put few spaces or none between words: every sign counts as one."""
 _SENTENCE = re.compile(r"[^\n]+?(?:[.!?\u2026]+[\"')\]\u201d\u2019]*(?=\s|$)|[\u3002\uff01\uff1f\u0964]|(?=\n)|$)")
 
 NEGATIONS = frozenset({"no", "not", "nor", "never", "none", "nothing", "without", "cannot", "n't"})
@@ -39,3 +43,9 @@ def sentences(text: str) -> list[str]:
 def placed_words(text: str) -> list[tuple[int, int, str]]:
     """The same words with where each begins and ends."""
     return [(found.start(), found.end(), found[0]) for found in _WORD.finditer(text)]
+
+
+def spaced_words(text: str) -> tuple[str, ...]:
+    """The words of a normalised text: what spaces part. Only the first 1000, a bound on work above most answers."""
+    seen = text[:_MOST_SIGNS]
+    return tuple((seen if seen.isascii() else _UNSPACED.sub(r" \1 ", seen)).split()[:_MOST_WORDS])

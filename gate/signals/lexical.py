@@ -1,49 +1,25 @@
 """Lexical similarity: how many words the answers share, in order, with no judge and no meaning involved.
 
-Two answers are compared by ROUGE-L (Lin 2004): F1 of their longest common subsequence of words, which is also one less
-the insertions and deletions between them over their total length. The mean over all pairs of samples is the lexical
-similarity of Kuhn et al. 2023.
+Two answers are compared by ROUGE-L (Lin 2004). The mean over all pairs of samples is the lexical similarity of Kuhn et
+al. 2023.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from typing import ClassVar
-
-from rapidfuzz.distance import Indel
 
 from gate.evidence.asking import refused
 from gate.evidence.draft import Draft
+from gate.evidence.rouge import Words, mean_rouge, mean_rouge_to
 from gate.evidence.samples import Samples
 from gate.evidence.similarities import pieces
 from gate.evidence.wordings import answer_text, normalize
 from gate.ports import Evidence, Fact, Missing
 from gate.types import Generation
 
-Words = tuple[str, ...]
 _READ, _COMPARED = 10_000, 1_000
 """Characters and words of an answer that are looked at: a bound on work, far above most answers."""
-
-
-def rouge_l(one: Sequence[str], other: Sequence[str]) -> float:
-    """F1 of the longest common subsequence, in [0, 1]; 1 for two empty sequences."""
-    return Indel.normalized_similarity(one, other)
-
-
-def mean_similarity(answers: Sequence[Words]) -> float:
-    """The mean over all pairs of two or more answers; each two different ones are compared once."""
-    counts, m = Counter(answers), len(answers)
-    equal = sum(count * (count - 1) / 2 for count in counts.values())
-    rest = sum(counts[a] * counts[b] * rouge_l(a, b) for a, b in combinations(counts, 2))
-    return min(1.0, (equal + rest) / (m * (m - 1) / 2))
-
-
-def mean_similarity_to(answer: Words, others: Sequence[Words]) -> float:
-    """The mean over one or more others."""
-    return min(1.0, sum(count * rouge_l(answer, other) for other, count in Counter(others).items()) / len(others))
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +36,7 @@ class LexicalSimilarity:
             return Missing(evidence.missing.get(Samples, "no samples were drawn"))
         if len(samples.generations) < 2:
             return Missing("one sample has no spread")
-        return mean_similarity([_words(generation) for generation in samples.generations])
+        return mean_rouge([_words(generation) for generation in samples.generations])
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +53,7 @@ class DraftLexicalSimilarity:
             return Missing(evidence.missing.get(Draft, "there is no draft"))
         if samples is None or not samples.generations:
             return Missing(evidence.missing.get(Samples, "no samples were drawn"))
-        return mean_similarity_to(_words(draft.generation), [_words(generation) for generation in samples.generations])
+        return mean_rouge_to(_words(draft.generation), [_words(generation) for generation in samples.generations])
 
 
 def _words(generation: Generation) -> Words:

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from gate.evidence.perturbations import Answers, Family, Perturbations
-from gate.evidence.perturbing import mean_rouge
+from gate.evidence.rouge import mean_rouge
+from gate.evidence.words import spaced_words
 from gate.ports import Evidence, Fact, Missing, Signal
 
 _UNWANTED = "the policy does not ask for this perturbation"
@@ -46,7 +47,7 @@ def fewness(answers: Answers) -> float | None:
 
 def likeness(answers: Answers) -> float | None:
     """Mean ROUGE-L over all pairs of answers."""
-    return None if len(answers.texts) < 2 else min(1.0, mean_rouge(answers.texts))
+    return None if len(answers.texts) < 2 else mean_rouge([spaced_words(text) for text in answers.texts])
 
 
 def agreement(answers: Answers) -> float | None:

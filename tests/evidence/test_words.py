@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gate.evidence.words import NEGATIONS, STOP_WORDS, names, placed_words, sentences, words
+from gate.evidence.words import NEGATIONS, STOP_WORDS, names, placed_words, sentences, spaced_words, words
 
 
 @pytest.mark.parametrize(
@@ -69,3 +69,10 @@ def test_placed_words_are_the_words_where_they_stand(text: str) -> None:
 def test_no_negation_is_a_stop_word() -> None:
     assert not NEGATIONS & STOP_WORDS
     assert len(STOP_WORDS) > 100
+
+
+def test_spaces_part_words_and_in_scripts_with_few_of_them_every_sign_stands_alone() -> None:
+    assert spaced_words("ville de lagos à $5") == ("ville", "de", "lagos", "à", "$5")
+    assert spaced_words("東京 in 1964年") == ("東", "京", "in", "1964", "年")
+    assert spaced_words("\u2028") == ()
+    assert len(spaced_words("a " * 20_000)) == 1000

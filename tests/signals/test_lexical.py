@@ -1,16 +1,12 @@
-"""Lexical similarity: ROUGE-L by hand, pairs counted by how often they occur, odd answers."""
+"""Lexical similarity: among the samples and of the draft, by hand, and odd answers."""
 
 from __future__ import annotations
 
-from itertools import combinations
-
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from gate.evidence import Draft, Samples
 from gate.ports import Evidence, Missing
-from gate.signals.lexical import DraftLexicalSimilarity, LexicalSimilarity, mean_similarity, rouge_l
+from gate.signals.lexical import DraftLexicalSimilarity, LexicalSimilarity
 from gate.types import Cost, Generation, ToolCall
 
 
@@ -18,33 +14,6 @@ def readings(draft: Generation | str, *samples: Generation | str) -> tuple[float
     first, *rest = (Generation(said) if isinstance(said, str) else said for said in (draft, *samples))
     evidence = Evidence().having(Draft(Cost(), first, "small")).having(Samples(Cost(), tuple(rest)))
     return LexicalSimilarity().measure(evidence), DraftLexicalSimilarity().measure(evidence)
-
-
-def f1(one: list[str], other: list[str]) -> float:
-    """ROUGE-L by the textbook: longest common subsequence, precision, recall."""
-    table = [[0] * (len(other) + 1) for _ in range(len(one) + 1)]
-    for i, a in enumerate(one):
-        for j, b in enumerate(other):
-            table[i + 1][j + 1] = table[i][j] + 1 if a == b else max(table[i][j + 1], table[i + 1][j])
-    common = table[-1][-1]
-    if not common:
-        return float(not one and not other)
-    precision, recall = common / len(one), common / len(other)
-    return 2 * precision * recall / (precision + recall)
-
-
-WORDS = st.lists(st.sampled_from(["lagos", "in", "nigeria", "東"]), max_size=7)
-
-
-@given(WORDS, WORDS)
-def test_it_is_the_f1_of_the_longest_common_subsequence(one: list[str], other: list[str]) -> None:
-    assert rouge_l(one, other) == pytest.approx(f1(one, other))
-
-
-@given(st.lists(WORDS.map(tuple), min_size=2, max_size=7))
-def test_the_mean_is_over_all_pairs_though_equal_answers_are_compared_once(answers: list[tuple[str, ...]]) -> None:
-    pairs = [rouge_l(one, other) for one, other in combinations(answers, 2)]
-    assert mean_similarity(answers) == pytest.approx(sum(pairs) / len(pairs))
 
 
 def test_the_draft_and_the_samples_have_one_each() -> None:
