@@ -31,7 +31,8 @@ def balanced() -> Gateway:
 def changed(folder: Path, **changes: object) -> Path:
     """The balanced policy, uncalibrated and without a certificate, with some top-level keys changed."""
     data = yaml.safe_load(find("balanced").read_text(encoding="utf-8"))
-    data |= {"calibrator": "vote_share", "certificate": None, **changes}
+    within_reach = data["rule"] | {"answer_at": 0.8}
+    data |= {"calibrator": "vote_share", "certificate": None, "rule": within_reach, **changes}
     path = folder / "changed.yaml"
     path.write_text(yaml.safe_dump(data, sort_keys=False), encoding="utf-8")
     return path

@@ -166,7 +166,7 @@ def test_the_fingerprint_follows_the_files_and_what_bears_on_a_verdict(tmp_path:
 
 def test_a_policy_finds_the_folder_beside_itself_and_an_unusable_one_is_refused_with_its_line(tmp_path: Path) -> None:
     data = yaml.safe_load(find("balanced").read_text(encoding="utf-8"))
-    data |= {"calibrator": "vote_share", "certificate": None}
+    data |= {"calibrator": "vote_share", "certificate": None, "rule": {"answer_at": 0.8}}
     policy = tmp_path / "mine.yaml"
     policy.write_text(yaml.safe_dump({**data, "judges": {"nli": {"kind": "onnx_cross_encoder", "path": "nli"}}}))
     with pytest.raises(ConfigError, match=r"mine\.yaml:\d+: there is no folder"):

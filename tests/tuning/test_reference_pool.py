@@ -153,7 +153,7 @@ def test_another_upstream_later_leaves_the_others_as_they_are(tmp_path: Path) ->
     grown = with_upstream(pool, [*new, stranger], ENCODER)
     assert grown.upstreams == ("small", "large")
     assert len(grown.keys) == len(pool.keys)
-    judged = answers(40, seed=2)
+    judged = answers(160, seed=2)
     small = [row for row in judged if row.upstream == "small"]
     assert facts_of(grown, small, ENCODER, SECOND) == facts_of(pool, small, ENCODER, SECOND)
     large = [row for row in judged if row.upstream == "large"]
