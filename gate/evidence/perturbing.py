@@ -8,13 +8,11 @@ may.
 from __future__ import annotations
 
 import random
-import re
 from collections.abc import Sequence
 
-from gate.evidence.words import STOP_WORDS, names, sentences, words
+from gate.evidence.words import STOP_WORDS, names, placed_words, sentences, words
 
 _MOST_MOVED = 5
-_SPACED_WORD = re.compile(r"\s*[^\W_]+(?:[-'\u2019][^\W_]+)*")
 
 
 def permuted(text: str, rng: random.Random) -> str | None:
@@ -70,16 +68,12 @@ def without_stop_words(text: str) -> str | None:
 
 
 def _without(sentence: str) -> str:
-    first = True
-
-    def keep(found: re.Match[str]) -> str:
-        nonlocal first
-        word, opens = found[0].strip(), first
-        first = False
-        drop = word.casefold() in STOP_WORDS and (opens or word.islower())
-        return "" if drop else found[0]
-
-    return _SPACED_WORD.sub(keep, sentence).strip()
+    kept, at = [], 0
+    for place, (begin, end, word) in enumerate(placed_words(sentence)):
+        if word.casefold() in STOP_WORDS and (place == 0 or word.islower()):
+            kept.append(sentence[at:begin].rstrip())
+            at = end
+    return "".join([*kept, sentence[at:]]).strip()
 
 
 def halves(text: str, times: int, rng: random.Random) -> list[tuple[str, str]]:

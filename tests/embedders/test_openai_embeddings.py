@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from typing import Any
 
 import pytest
@@ -123,9 +124,10 @@ def test_bad_bodies_are_upstream_errors_that_name_the_cause(case: str, threaded:
     behaviour, cause = BAD[case]
     with FaultyServer.of(behaviour) as server:
         world = World({}, embedders={"vectors": embedder(server.url)})
-        with pytest.raises(UpstreamError, match=cause) as caught:
+        with pytest.raises(UpstreamError) as caught:
             run(world, embed(Embed("vectors", TEXTS)), threaded=threaded, seconds=30)
     assert caught.value.upstream == "vectors"
+    assert re.search(cause, caught.value.in_full)
 
 
 @both
