@@ -6,17 +6,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pydantic import BaseModel, Field
-from rapidfuzz import fuzz
 
 from gate.errors import EvidenceUnavailable
 from gate.evidence.asking import refused
 from gate.evidence.draft import draft_of
+from gate.evidence.equivalence import alike
+from gate.evidence.equivalence import likeness as text_likeness
 from gate.evidence.meanings import answer_text
 from gate.ports import Evidence, Fact
 from gate.types import Generation
-
-_COMPARED = 4000
-"""Characters of each answer that similarity looks at: its time grows with their product."""
 
 
 @dataclass(frozen=True)
@@ -41,24 +39,19 @@ class Comparison(BaseModel, extra="forbid", frozen=True):
     similarity: float = Field(default=85, ge=0, le=100)
 
     def same(self, one: Generation, other: Generation) -> bool:
-        if answer_text(one) == answer_text(other):
-            return True
         lexical = self.judge == "lexical" and not (one.tool_calls or other.tool_calls)
-        return lexical and 100 * likeness(one, other) >= self.similarity
+        texts = answer_text(one), answer_text(other)
+        return texts[0] == texts[1] or (lexical and alike(*texts, self.similarity))
 
 
 def likeness(one: Generation, other: Generation) -> float:
-    """Token-sort similarity of two answers as they are compared, in [0, 1]; 0 between text and a tool call.
-
-    Of long answers the first few thousand characters are compared.
-    """
+    """Token-sort similarity of two answers as they are compared, in [0, 1]; 0 between text and a tool call."""
     if bool(one.tool_calls) != bool(other.tool_calls):
         return 0.0
     texts = answer_text(one), answer_text(other)
     if texts[0] == texts[1]:
         return 1.0
-    ratio = fuzz.token_sort_ratio(texts[0][:_COMPARED], texts[1][:_COMPARED])
-    return min(1.0, max(0.0, float(ratio) / 100))
+    return text_likeness(*texts) / 100
 
 
 def draft_to_compare(evidence: Evidence) -> Generation:

@@ -51,8 +51,13 @@ def likeness(one: str, other: str, least: float = 0.0) -> float:
     return fuzz.token_sort_ratio(one[:_COMPARED], other[:_COMPARED], score_cutoff=least)
 
 
+def alike(one: str, other: str, least: float) -> bool:
+    """Whether two normalised answers are equal, or alike by ``least`` of 100; a refusal ("") is like refusals alone."""
+    return one == other or (bool(one and other) and likeness(one, other, least) >= least)
+
+
 def by_likeness(forms: Sequence[str], least: float) -> Same:
-    return lambda i, j: likeness(forms[i], forms[j], least) >= least
+    return lambda i, j: alike(forms[i], forms[j], least)
 
 
 def by_quantity(wordings: Sequence[str], forms: Sequence[str], tolerance: float) -> Same:

@@ -12,13 +12,13 @@ from dataclasses import dataclass, replace
 from typing import ClassVar, Literal, Self
 
 from pydantic import BaseModel, Field, model_validator
-from rapidfuzz import fuzz
 
 from gate.effects import Entail, Flow, Generate, Reply, entail, generate, together
 from gate.errors import EvidenceUnavailable, UpstreamError
 from gate.evidence.asking import quoting, refused, request, saying
 from gate.evidence.draft import Draft, draft_of
 from gate.evidence.drawing import cost_of, first_error, tried
+from gate.evidence.equivalence import alike
 from gate.evidence.meanings import answer_text, group
 from gate.evidence.perturbing import amplified, halves, permuted, without_stop_words
 from gate.evidence.rewriting import rewritings
@@ -172,9 +172,7 @@ class PerturbationsSource(BaseModel, extra="forbid", frozen=True):
         return _Brought(family, cost, Answers(tuple(texts), tuple(labels[1:]), labels[0]))
 
     def _same(self, one: str, other: str) -> bool:
-        if one == other or self.equivalence == "normalized" or not (one and other):
-            return one == other
-        return bool(fuzz.token_sort_ratio(one, other) >= self.similarity)
+        return one == other if self.equivalence == "normalized" else alike(one, other, self.similarity)
 
     def _drawn(self, family: Family, round_: Round) -> Flow[tuple[tuple[Generation, ...], Cost]]:
         perturbed = _perturbed(family, round_, self.seed or 0)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gate.drivers import Recording, ThreadedDriver, World
 from gate.errors import UpstreamError
-from gate.evidence.equivalence import Verdicts, by_entailment, by_quantity, encodable, grouping, judged, likeness
+from gate.evidence.equivalence import Verdicts, alike, by_entailment, by_quantity, encodable, grouping, judged, likeness
 from gate.prompts import load
 from gate.types import Cost, Entailment
 from tests.evidence.scripted_judge import NO, YES, ScriptedJudge
@@ -75,6 +75,23 @@ def test_likeness_lets_words_change_places_and_is_nothing_below_the_least() -> N
     assert likeness("lagos in nigeria", "in nigeria lagos") == 100
     assert likeness("kinshasa", "kinshassa") == pytest.approx(94.12, abs=0.01)
     assert likeness("kinshasa", "kinshassa", 95) == 0
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "least", "same"),
+    [
+        ("kinshasa", "kinshassa", 94, True),
+        ("kinshasa", "kinshassa", 95, False),
+        ("lagos", "lagos", 100, True),
+        ("", "", 100, True),
+        ("", "lagos", 0, False),
+        ("togo", "lagos", 0, True),
+    ],
+)
+def test_answers_are_alike_from_the_least_on_and_a_refusal_is_like_refusals_alone(
+    one: str, other: str, least: float, same: bool
+) -> None:
+    assert alike(one, other, least) is alike(other, one, least) is same
 
 
 def test_likeness_of_very_long_answers_is_bounded_work() -> None:
