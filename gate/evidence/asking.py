@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from gate.effects import Generate
+from gate.errors import EvidenceUnavailable
 from gate.ports import Round
 from gate.prompts import Prompt
 from gate.types import Generation, Message, Passage
@@ -45,13 +48,20 @@ def refused(generation: Generation) -> bool:
 
 
 def quoting(prompt: Prompt, messages: tuple[Message, ...], passages: tuple[Passage, ...]) -> tuple[Message, ...]:
-    """The conversation with its last user message put into a prompt of ``passages`` and ``question``.
+    """The conversation with its last user message put into a prompt of ``passages`` and ``question``."""
+    quoted = "\n".join(passage.text for passage in passages)
+    return put_otherwise(messages, lambda question: prompt.render(passages=quoted, question=question))
 
-    Everything else stays, images too.
+
+def put_otherwise(messages: tuple[Message, ...], put: Callable[[str], str]) -> tuple[Message, ...]:
+    """The conversation with the text of its last user message made another; everything else stays, images too.
+
+    Raises `EvidenceUnavailable` where no message is a user's.
     """
-    last = max(place for place, message in enumerate(messages) if message.role == "user")
-    text = prompt.render(passages="\n".join(p.text for p in passages), question=messages[last].content)
-    return (*messages[:last], saying(messages[last], text), *messages[last + 1 :])
+    last = max((place for place, message in enumerate(messages) if message.role == "user"), default=None)
+    if last is None:
+        raise EvidenceUnavailable("the conversation holds no message of a user")
+    return (*messages[:last], saying(messages[last], put(messages[last].content)), *messages[last + 1 :])
 
 
 def saying(message: Message, text: str) -> Message:

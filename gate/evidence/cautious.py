@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from gate.effects import Flow, generate
-from gate.evidence.asking import request, saying
+from gate.evidence.asking import request
 from gate.evidence.comparison import Comparison, OtherAnswer, draft_to_compare, likeness
 from gate.evidence.draft import Draft
+from gate.evidence.judging import asked_as
 from gate.ports import Evidence, Fact, Profile, Round, Uses
-from gate.prompts import load
-from gate.types import Message
 
 _PROMPT = "cautious"
 
@@ -36,13 +35,6 @@ class CautiousSource(Comparison, frozen=True):
     def gather(self, round_: Round, evidence: Evidence) -> Flow[Fact]:
         draft = draft_to_compare(evidence)
         asked = request(round_, n=1, temperature=0.0, seed=None, alternatives=0)
-        reply = yield from generate(dataclasses.replace(asked, messages=_told(round_.messages)))
+        reply = yield from generate(dataclasses.replace(asked, messages=asked_as(round_.messages, _PROMPT)))
         said = reply.value.choices[0]
         return Cautious(reply.cost, said, self.same(draft, said), likeness(draft, said))
-
-
-def _told(messages: tuple[Message, ...]) -> tuple[Message, ...]:
-    """The conversation with the instruction put before its last user message."""
-    last = max(place for place, message in enumerate(messages) if message.role == "user")
-    text = load(_PROMPT).render(question=messages[last].content)
-    return (*messages[:last], saying(messages[last], text), *messages[last + 1 :])

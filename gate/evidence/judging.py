@@ -12,7 +12,7 @@ from collections.abc import Iterable
 
 from gate.effects import Flow, Generate, Reply, generate
 from gate.errors import EvidenceUnavailable
-from gate.evidence.asking import refused, saying
+from gate.evidence.asking import put_otherwise, refused
 from gate.evidence.draft import draft_of
 from gate.ports import Evidence, Missing, Round
 from gate.prompts import load
@@ -102,9 +102,5 @@ def follow_up(
 
 
 def asked_as(messages: tuple[Message, ...], prompt: str, **values: str) -> tuple[Message, ...]:
-    """The conversation with its last user message put into a prompt of ``question`` (and more); images stay."""
-    last = max((place for place, message in enumerate(messages) if message.role == "user"), default=None)
-    if last is None:
-        raise EvidenceUnavailable("the conversation holds no message of a user")
-    text = load(prompt).render(question=messages[last].content, **values)
-    return (*messages[:last], saying(messages[last], text), *messages[last + 1 :])
+    """The conversation with its last user message put into a prompt of ``question`` (and more)."""
+    return put_otherwise(messages, lambda question: load(prompt).render(question=question, **values))

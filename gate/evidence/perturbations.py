@@ -15,7 +15,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from gate.effects import Entail, Flow, Generate, Reply, entail, generate, together
 from gate.errors import EvidenceUnavailable, UpstreamError
-from gate.evidence.asking import quoting, refused, request, saying
+from gate.evidence.asking import put_otherwise, quoting, refused, request
 from gate.evidence.draft import Draft, draft_of
 from gate.evidence.drawing import cost_of, first_error, tried
 from gate.evidence.equivalence import alike
@@ -248,5 +248,4 @@ def _saying(round_: Round, text: str) -> tuple[Message, ...]:
     messages = round_.question.messages
     if round_.prompt and round_.passages:
         return quoting(round_.prompt, messages, (Passage("perturbed", text),))
-    last = max(place for place, message in enumerate(messages) if message.role == "user")
-    return (*messages[:last], saying(messages[last], text), *messages[last + 1 :])
+    return put_otherwise(messages, lambda _: text)

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gate.effects import Generate
-from gate.evidence.asking import refused, request
+from gate.errors import EvidenceUnavailable
+from gate.evidence.asking import put_otherwise, refused, request
 from gate.ports import Profile, Round
 from gate.types import Generation, Message, Question, TokenLogprob, ToolCall
 
@@ -134,3 +135,13 @@ CALL = ToolCall("1", "f", "{}")
 )
 def test_a_model_declined_when_it_says_so_or_says_nothing(generation: Generation, declined: bool) -> None:
     assert refused(generation) is declined
+
+
+def test_the_last_message_of_a_user_is_put_otherwise_and_no_other() -> None:
+    turns = (*MESSAGES, Message("assistant", "Nigeria."), Message("user", "And Lomé?"), Message("assistant", "Hm"))
+    changed = put_otherwise(turns, str.upper)
+    assert [message.content for message in changed] == [
+        "Be brief.", "Where is Lagos?", "Nigeria.", "AND LOMÉ?", "Hm",
+    ]  # fmt: skip
+    with pytest.raises(EvidenceUnavailable, match="no message of a user"):
+        put_otherwise(MESSAGES[:1], str.upper)
