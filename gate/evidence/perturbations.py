@@ -22,7 +22,7 @@ from gate.evidence.equivalence import alike
 from gate.evidence.meanings import answer_text, group
 from gate.evidence.perturbing import amplified, halves, permuted, without_stop_words
 from gate.evidence.rewriting import rewritings
-from gate.evidence.samples import Samples, SamplesSource
+from gate.evidence.samples import Samples, SamplesSource, samples_of
 from gate.ports import Evidence, Fact, Profile, Round, Uses
 from gate.types import Cost, Generation, Message, Passage
 
@@ -158,7 +158,7 @@ class PerturbationsSource(BaseModel, extra="forbid", frozen=True):
             if family == "split":
                 return (yield from self._split(draft))
             if family == "sampling":
-                generations, cost = _sampled(evidence), Cost()
+                generations, cost = samples_of(evidence), Cost()
             elif family == "paraphrase":
                 generations, cost = yield from self._paraphrased(round_)
             else:
@@ -216,13 +216,6 @@ class PerturbationsSource(BaseModel, extra="forbid", frozen=True):
         """No two families ask with the same seed, nor with that of the samples."""
         places: tuple[Family, ...] = ("paraphrase", *_DRAWN)
         return None if self.seed is None else self.seed + 100_000 * (1 + places.index(family))
-
-
-def _sampled(evidence: Evidence) -> tuple[Generation, ...]:
-    samples = evidence.find(Samples)
-    if samples is None:
-        raise EvidenceUnavailable(evidence.missing.get(Samples, "no samples were drawn"))
-    return samples.generations
 
 
 def _context(round_: Round) -> str:

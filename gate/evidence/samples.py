@@ -12,7 +12,7 @@ from gate.errors import EvidenceUnavailable
 from gate.evidence.asking import request
 from gate.evidence.draft import Draft
 from gate.evidence.drawing import fewest_calls, seed_of, several
-from gate.ports import Evidence, Fact, Profile, Round, Uses
+from gate.ports import Evidence, Fact, Missing, Profile, Round, Uses
 from gate.types import Generation
 
 
@@ -54,3 +54,21 @@ class SamplesSource(BaseModel, extra="forbid", frozen=True):
     def _request(self, round_: Round, count: int, place: int) -> Generate:
         seed, of = seed_of(self.seed, place), max(self.n, count)
         return request(round_, n=count, temperature=self.temperature, seed=seed, alternatives=0, of=of)
+
+
+def samples_of(evidence: Evidence) -> tuple[Generation, ...]:
+    """The samples of this round. Raises `EvidenceUnavailable`, with the reason, when there are none."""
+    samples = evidence.find(Samples)
+    if samples is None:
+        raise EvidenceUnavailable(evidence.missing.get(Samples, "no samples were drawn"))
+    return samples.generations
+
+
+def draft_and_samples(evidence: Evidence) -> tuple[Generation, tuple[Generation, ...]] | Missing:
+    """The draft and at least one sample beside it, or the reason why one of them is missing."""
+    draft, samples = evidence.find(Draft), evidence.find(Samples)
+    if draft is None:
+        return Missing(evidence.missing.get(Draft, "there is no draft"))
+    if samples is None or not samples.generations:
+        return Missing(evidence.missing.get(Samples, "no samples were drawn"))
+    return draft.generation, samples.generations

@@ -10,10 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from gate.errors import EvidenceUnavailable
 from gate.evidence.asking import refused
 from gate.evidence.draft import draft_of
-from gate.evidence.samples import Samples
+from gate.evidence.samples import samples_of
 from gate.ports import Evidence
 from gate.types import Generation
 
@@ -44,10 +43,8 @@ def wordings(evidence: Evidence, form: Callable[[Generation], str] | None = None
 
     Raises `EvidenceUnavailable` when there are no samples.
     """
-    samples = evidence.find(Samples)
-    if samples is None:
-        raise EvidenceUnavailable(evidence.missing.get(Samples, "no samples were drawn"))
-    answers = [draft_of(evidence).generation, *samples.generations]
+    samples = samples_of(evidence)
+    answers = [draft_of(evidence).generation, *samples]
     forms = list(map(form or answer_text, answers))
     texts: dict[str, str | None] = dict.fromkeys(sorted(set(forms)))
     for generation, own in zip(answers, forms, strict=True):

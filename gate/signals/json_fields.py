@@ -14,7 +14,7 @@ from typing import Any, ClassVar, NoReturn, TypeAlias
 
 from gate.evidence.draft import Draft
 from gate.evidence.meanings import normalize
-from gate.evidence.samples import Samples
+from gate.evidence.samples import Samples, draft_and_samples
 from gate.ports import Evidence, Fact, Missing
 
 Fields: TypeAlias = Mapping[str, Any]
@@ -127,13 +127,12 @@ class JsonFieldAgreement:
     needs: ClassVar[tuple[type[Fact], ...]] = (Draft, Samples)
 
     def measure(self, evidence: Evidence) -> float | Missing:
-        draft, samples = evidence.find(Draft), evidence.find(Samples)
-        if draft is None:
-            return Missing(evidence.missing.get(Draft, "there is no draft"))
-        if samples is None or not samples.generations:
-            return Missing(evidence.missing.get(Samples, "no samples were drawn"))
+        given = draft_and_samples(evidence)
+        if isinstance(given, Missing):
+            return given
+        draft, samples = given
         try:
-            found = field_agreement(draft.generation.text, [sample.text for sample in samples.generations])
+            found = field_agreement(draft.text, [sample.text for sample in samples])
         except ValueError:
             return Missing("the draft is no JSON object or array")
         return min(1.0, math.fsum(found.values()) / len(found))

@@ -12,7 +12,7 @@ from typing import ClassVar
 from gate.evidence.asking import refused
 from gate.evidence.draft import Draft
 from gate.evidence.rouge import Words, mean_rouge, mean_rouge_to
-from gate.evidence.samples import Samples
+from gate.evidence.samples import Samples, draft_and_samples
 from gate.evidence.similarities import pieces
 from gate.evidence.wordings import answer_text, normalize
 from gate.ports import Evidence, Fact, Missing
@@ -48,12 +48,11 @@ class DraftLexicalSimilarity:
     needs: ClassVar[tuple[type[Fact], ...]] = (Draft, Samples)
 
     def measure(self, evidence: Evidence) -> float | Missing:
-        draft, samples = evidence.find(Draft), evidence.find(Samples)
-        if draft is None:
-            return Missing(evidence.missing.get(Draft, "there is no draft"))
-        if samples is None or not samples.generations:
-            return Missing(evidence.missing.get(Samples, "no samples were drawn"))
-        return mean_rouge_to(_words(draft.generation), [_words(generation) for generation in samples.generations])
+        found = draft_and_samples(evidence)
+        if isinstance(found, Missing):
+            return found
+        draft, samples = found
+        return mean_rouge_to(_words(draft), list(map(_words, samples)))
 
 
 def _words(generation: Generation) -> Words:

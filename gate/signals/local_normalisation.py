@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from gate.evidence.draft import Draft
 from gate.evidence.meanings import answer_text
-from gate.evidence.samples import Samples
+from gate.evidence.samples import Samples, draft_and_samples
 from gate.ports import Evidence, Fact, Missing
 
 
@@ -38,17 +38,13 @@ class TextProbabilityShare:
     needs: ClassVar[tuple[type[Fact], ...]] = (Draft, Samples)
 
     def measure(self, evidence: Evidence) -> float | Missing:
-        draft, samples = evidence.find(Draft), evidence.find(Samples)
-        if draft is None:
-            return Missing(evidence.missing.get(Draft, "there is no draft"))
-        if samples is None:
-            return Missing(evidence.missing.get(Samples, "no samples were drawn"))
-        answer = answer_text(draft.generation)
+        found = draft_and_samples(evidence)
+        if isinstance(found, Missing):
+            return found
+        draft, drawn = found
+        answer = answer_text(draft)
         if not answer:
             return Missing("the draft says nothing")
-        drawn = samples.generations
-        if not drawn:
-            return Missing("no samples were drawn")
         if not all(generation.tokens for generation in drawn):
             return Missing("the upstream gave no log-probabilities for its samples")
         logprobs = [sum(token.logprob for token in generation.tokens or ()) for generation in drawn]

@@ -14,8 +14,9 @@ from pydantic import ValidationError
 from gate.drivers import Recording, ReplayDriver, ThreadedDriver
 from gate.effects import Flow, Generate, Reply, Together
 from gate.errors import EvidenceUnavailable, UpstreamError, UpstreamTimeout
-from gate.evidence import Samples, SamplesSource
-from gate.ports import Evidence, Profile, Round
+from gate.evidence import Draft, Samples, SamplesSource
+from gate.evidence.samples import draft_and_samples, samples_of
+from gate.ports import Evidence, Missing, Profile, Round
 from gate.types import Cost, Generation, Generations, Question
 from tests.scripted import Scripted, world_of
 
@@ -220,3 +221,17 @@ def test_side_by_side_on_threads_the_order_is_that_of_the_batches_and_a_replay_r
     replayed = ReplayDriver(recording.tape).run(source.gather(round_, Evidence()), Recording())
     assert replayed == drawn
     assert len(upstream.asked) == 3
+
+
+def test_whoever_needs_the_samples_is_told_why_there_are_none() -> None:
+    lagos, togo = Generation("Lagos"), Generation("Togo")
+    drafted = Evidence().having(Draft(Cost(), lagos, "small"))
+    sampled = drafted.having(Samples(Cost(), (togo, lagos)))
+    assert samples_of(sampled) == (togo, lagos)
+    assert draft_and_samples(sampled) == (lagos, (togo, lagos))
+    for evidence, why in ((drafted, "no samples were drawn"), (drafted.lacking(Samples, "is down"), "is down")):
+        assert draft_and_samples(evidence) == Missing(why)
+        with pytest.raises(EvidenceUnavailable, match=why):
+            samples_of(evidence)
+    assert draft_and_samples(Evidence()) == Missing("there is no draft")
+    assert draft_and_samples(drafted.having(Samples(Cost(), ()))) == Missing("no samples were drawn")
