@@ -9,12 +9,15 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable
+from typing import ClassVar
+
+from pydantic import BaseModel, Field
 
 from gate.effects import Flow, Generate, Reply, generate
 from gate.errors import EvidenceUnavailable
 from gate.evidence.asking import put_otherwise, refused
-from gate.evidence.draft import draft_of
-from gate.ports import Evidence, Missing, Round
+from gate.evidence.draft import Draft, draft_of
+from gate.ports import Evidence, Fact, Missing, Profile, Round, Uses
 from gate.prompts import load
 from gate.types import Generation, Message, Passage
 
@@ -91,14 +94,29 @@ def put(
     )
 
 
-def follow_up(
-    round_: Round, evidence: Evidence, prompt: str, *, upstream: str | None, max_tokens: int
-) -> Flow[Reply[Generation]]:
-    """One more turn of the conversation, after the draft: the prompt asks about it."""
-    draft = answered(evidence)
-    turns = (*round_.messages, Message("assistant", shown(draft)), Message("user", load(prompt).render()))
-    reply = yield from generate(put(round_, turns, upstream=upstream, max_tokens=max_tokens))
-    return Reply(reply.value.choices[0], reply.cost)
+class FollowUp(BaseModel, extra="forbid", frozen=True):
+    """The options of a source that asks about the draft in one more turn, with the prompt of the source's own name.
+
+    ``upstream`` names another upstream to ask; it reads the conversation as if the draft were its own.
+    """
+
+    name: ClassVar[str]
+    needs: ClassVar[tuple[type[Fact], ...]] = (Draft,)
+    upstream: str | None = None
+    max_tokens: int = Field(default=32, ge=1)
+
+    @property
+    def uses(self) -> Uses:
+        return Uses(upstreams=(self.upstream,) if self.upstream else (), prompts=(self.name,))
+
+    def calls(self, profile: Profile) -> int:
+        return 1
+
+    def asked(self, round_: Round, evidence: Evidence) -> Flow[Reply[Generation]]:
+        turns = (Message("assistant", shown(answered(evidence))), Message("user", load(self.name).render()))
+        request = put(round_, (*round_.messages, *turns), upstream=self.upstream, max_tokens=self.max_tokens)
+        reply = yield from generate(request)
+        return Reply(reply.value.choices[0], reply.cost)
 
 
 def asked_as(messages: tuple[Message, ...], prompt: str, **values: str) -> tuple[Message, ...]:
