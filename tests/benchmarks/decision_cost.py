@@ -21,7 +21,7 @@ from gate.evidence import (
 from gate.pipeline import measure
 from gate.ports import Evidence, EvidenceSource, Profile, Round, Signal
 from gate.signals import SIGNALS
-from gate.types import Cost, Generation, Question, TokenLogprob
+from gate.types import Cost, Generation, Question, SignalVector, TokenLogprob
 from tests.benchmarks import peer_environment
 
 DECISIONS, SAMPLES, TOKENS, ALTERNATIVES = 200, 10, 30, 5
@@ -80,27 +80,40 @@ def _token(rng: random.Random, text: str) -> TokenLogprob:
     return TokenLogprob(text, math.log(p), top[:ALTERNATIVES])
 
 
-def _median(
-    scenes: Sequence[Scene],
-    sources: Sequence[EvidenceSource],
-    signals: Sequence[Signal],
-) -> float:
-    driver = ThreadedDriver(World({}, embedders={"hashed": HashedNgrams("hashed")}))
-    round_ = Round(0, ASKED, "main", Profile(), ASKED.messages)
-
-    def decide(draft: Generation, samples: tuple[Generation, ...]) -> None:
-        facts = (Draft(FREE, draft, ""), Asked(FREE, ASKED), Samples(FREE, samples))
-        evidence = Evidence({type(fact): fact for fact in facts})
-        for source in sources:
-            evidence = evidence.having(driver.run(source.gather(round_, evidence), Recording()))
-        measure(tuple(signals), evidence)
-
+def _median(scenes: Sequence[Scene], sources: Sequence[EvidenceSource], signals: Sequence[Signal]) -> float:
+    driver = _driver()
     try:
         for scene in scenes[:10]:
-            decide(*scene)
-        return statistics.median(_timed(lambda scene=scene: decide(*scene)) for scene in scenes)
+            _decide(driver, scene, sources, signals)
+        return statistics.median(
+            _timed(lambda scene=scene: _decide(driver, scene, sources, signals)) for scene in scenes
+        )
     finally:
         driver.close()
+
+
+def _told(scene: Scene, sources: Sequence[EvidenceSource]) -> int:
+    """How many signals have a value."""
+    driver = _driver()
+    try:
+        return sum(reading.value is not None for reading in _decide(driver, scene, sources, SIGNALS).readings)
+    finally:
+        driver.close()
+
+
+def _driver() -> ThreadedDriver:
+    return ThreadedDriver(World({}, embedders={"hashed": HashedNgrams("hashed")}))
+
+
+def _decide(
+    driver: ThreadedDriver, scene: Scene, sources: Sequence[EvidenceSource], signals: Sequence[Signal]
+) -> SignalVector:
+    round_ = Round(0, ASKED, "main", Profile(), ASKED.messages)
+    facts = (Draft(FREE, scene[0], ""), Asked(FREE, ASKED), Samples(FREE, scene[1]))
+    evidence = Evidence({type(fact): fact for fact in facts})
+    for source in sources:
+        evidence = evidence.having(driver.run(source.gather(round_, evidence), Recording()))
+    return measure(tuple(signals), evidence)
 
 
 def _timed(work: Callable[[], None]) -> float:

@@ -34,12 +34,25 @@ import numpy as np
 import numpy.typing as npt
 
 from gate.calibration import LogisticCalibrator
+from gate.calibration.logistic import StageWeights
 from gate.calibration.metrics import (
     auprc_error,
     aurc,
     auroc,
     expected_calibration_error,
     prediction_rejection_ratio,
+)
+from gate.evidence import (
+    AnswerVectors,
+    Cautious,
+    Meanings,
+    Passages,
+    PTrue,
+    Samples,
+    SecondOpinion,
+    Similarities,
+    StatedLinguistic,
+    StatedTwoStage,
 )
 from gate.signals import SIGNALS
 from gate.tuning.fit import Labelled, fit
@@ -77,9 +90,10 @@ class Scored:
 
 
 def within(values: Array, right: Bools, fold: Folds) -> float | None:
-    """AUROC over the pairs whose two answers are in the same fold: each fold has a calibrator of its own.
+    """AUROC over the pairs whose two answers are of one fold and one data set.
 
-    Across folds the same readings can get another confidence, which no gateway with one calibrator would see.
+    Each fold has a calibrator of its own: across folds the same readings can get another confidence, which no gateway
+    would see. And telling an easy data set from a hard one is no merit of a signal.
     """
     won, pairs = 0.0, 0
     for one in np.unique(fold):
@@ -134,7 +148,7 @@ def difference(
         a, b = (within(column[rows], right[rows], fold[rows]) for column in (ours, theirs))
         if a is not None and b is not None:
             gains.append(a - b)
-    low, high = np.quantile(gains, [0.025, 0.975])
+    low, high = np.quantile(gains or [0.0], [0.025, 0.975])
     return Difference(name, one - other, float(low), float(high))
 
 
@@ -151,6 +165,12 @@ def usable(values: Array) -> Bools:
     there = ~np.isnan(values)
     low, high = np.where(there, values, np.inf).min(0), np.where(there, values, -np.inf).max(0)
     return (there.mean(0) >= PRESENT) & (high - low > 1e-12)
+
+
+def strata(answers: Sequence[Answered]) -> Folds:
+    """A number for each answer, the same for those of one fold and one data set."""
+    kinds = sorted({answer.dataset for answer in answers})
+    return folds(answers) + FOLDS * np.array([kinds.index(answer.dataset) for answer in answers])
 
 
 def folds(answers: Sequence[Answered]) -> Folds:
@@ -185,16 +205,31 @@ def combine(answers: Sequence[Answered], names: Sequence[str], right: Bools) -> 
         if not kept_names:  # nothing varies: all that is known is how often this upstream is right
             p[test] = right[train].mean()
             continue
-        rows = [
-            Labelled(_vector(kept_names, row), bool(right[i]), answers[i].question_id)
-            for row, i in zip(seen[:, kept], train, strict=True)
-        ]
-        fitted = fit(rows, {name: BOUNDS.get(name, (-np.inf, np.inf)) for name in kept_names})
-        calibrator = LogisticCalibrator(signals=tuple(kept_names), stages={STAGE.key: fitted})
-        p[test] = [calibrator.confidence(_vector(kept_names, row), STAGE).p for row in unseen[:, kept]]
+        p[test], fitted = _fit_and_apply(answers, kept_names, seen[:, kept], unseen[:, kept], right, train)
         for name in kept_names:
             weights[name] = weights.get(name, 0.0) + fitted.signals[name].weight / FOLDS
     return Combined(p, learned, weights)
+
+
+def cross_fitted(answers: Sequence[Answered], names: Sequence[str], values: Array, right: Bools) -> Array:
+    """p for each answer, by a calibrator that saw none of its question."""
+    fold, p = folds(answers), np.full(len(answers), right.mean())
+    for held in range(FOLDS if names else 0):
+        train, test = np.flatnonzero(fold != held), np.flatnonzero(fold == held)
+        p[test] = _fit_and_apply(answers, names, values[train], values[test], right, train)[0]
+    return p
+
+
+def _fit_and_apply(
+    answers: Sequence[Answered], names: Sequence[str], seen: Array, unseen: Array, right: Bools, train: Folds
+) -> tuple[list[float], StageWeights]:
+    rows = [
+        Labelled(_vector(names, row), bool(right[i]), answers[i].question_id)
+        for row, i in zip(seen, train, strict=True)
+    ]
+    fitted = fit(rows, {name: BOUNDS.get(name, (-np.inf, np.inf)) for name in names})
+    calibrator = LogisticCalibrator(signals=tuple(names), stages={STAGE.key: fitted})
+    return [calibrator.confidence(_vector(names, row), STAGE).p for row in unseen], fitted
 
 
 def _vector(names: Sequence[str], row: Array) -> SignalVector:
@@ -215,13 +250,25 @@ class Measured:
 
     found: Set
     combined: Combined
+    control: Array | None
 
 
 def measured(group: Group) -> Measured:
     found = group.read()
     right = np.array([answer.correct for answer in found.answers])
     names = [signal.name for signal in SIGNALS if signal.name not in LEARNED]
-    return Measured(found, combine(found.answers, names, right))
+    return Measured(found, combine(found.answers, names, right), control(found.answers, right))
+
+
+def control(answers: Sequence[Answered], right: Bools) -> Array | None:
+    """Out-of-fold p from the recorded numbers gate has no signal for, each both ways round; None without any."""
+    names = sorted({name for answer in answers for name in answer.scalars})
+    if not names:
+        return None
+    one = np.array([[answer.scalars.get(name, np.nan) for name in names] for answer in answers])
+    both, labels = np.hstack([one, -one]), [*names, *(f"-{name}" for name in names)]
+    kept = usable(both)
+    return cross_fitted(answers, [n for n, k in zip(labels, kept, strict=True) if k], both[:, kept], right)
 
 
 @dataclass(frozen=True)
@@ -242,6 +289,9 @@ class Report:
     signals: Mapping[str, Scored]
     peers: Mapping[str, Scored]
     length: Scored
+    control: Scored | None
+    """Recorded numbers with next to no signal, alone: their weights should go to 0 and p to the base rate."""
+    control_spread: float | None
     over_best_signal: Difference | None
     over_best_peer: Difference | None
     weights: Mapping[str, float]
@@ -255,7 +305,7 @@ def report(made: Measured, peers: Peers | None) -> Report:
     ours = {name: column for name, column in ours.items() if usable(column[:, None])[0]}
     theirs = peers.columns(answers) if peers else {}
     theirs = {name: column for name, column in theirs.items() if usable(column[:, None])[0]}
-    questions, fold = [answer.question_id for answer in answers], folds(answers)
+    questions, fold = [answer.question_id for answer in answers], strata(answers)
     return Report(
         name=made.found.name,
         file=made.found.file,
@@ -268,6 +318,8 @@ def report(made: Measured, peers: Peers | None) -> Report:
         chance_ece=_chance_ece(p),
         signals={name: scored(c, right, fold, probability=BOUNDS[name] == (0.0, 1.0)) for name, c in ours.items()},
         peers={name: scored(c, right, fold, probability=False) for name, c in theirs.items()},
+        control=None if made.control is None else scored(made.control, right, fold, probability=True),
+        control_spread=None if made.control is None else float(np.abs(made.control - right.mean()).mean()),
         length=scored(-np.array([float(len(a.answer)) for a in answers]), right, fold, probability=False),
         over_best_signal=_over_best(ours, p, right, fold, questions),
         over_best_peer=_over_best(theirs, p, right, fold, questions),
@@ -285,9 +337,19 @@ def _over_best(
     return None if best is None else difference(best, p, full[best], right, fold, questions)
 
 
+KINDS = {
+    "samples": (Samples, Meanings, Similarities, AnswerVectors),
+    "statements": (StatedTwoStage, StatedLinguistic, PTrue),
+    "other answers": (SecondOpinion, Cautious),
+    "passages": (Passages,),
+}
+
+
 def _kinds(names: Iterable[str]) -> tuple[str, ...]:
-    kind = {signal.name: signal.needs[-1].__name__ for signal in SIGNALS}
-    return tuple(sorted({kind[name] for name in names}))
+    """Kinds of evidence that somebody had to pay for. The question's and the answer's wording are always there."""
+    needs = {signal.name: signal.needs for signal in SIGNALS}
+    found = {kind for name in names for kind, facts in KINDS.items() if set(needs[name]) & set(facts)}
+    return tuple(sorted(found | ({"log-probabilities"} if any(n.startswith("token_") for n in names) else set())))
 
 
 def _chance_ece(p: Array, draws: int = 100) -> float:
@@ -332,14 +394,19 @@ def markdown(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def summary(reports: Sequence[Report]) -> dict[str, float | int | None]:
     """The aims, over the sets that have something to combine. None where no set tells."""
-    several = [r for r in reports if len(r.evidence) > 1 and r.over_best_peer and r.over_best_signal]
+    several = [r for r in reports if len(r.evidence) > 1]
+    control = [r for r in reports if r.control]
     return {
         "sets": len(reports),
-        "sets with several kinds of evidence and a peer": len(several),
+        "sets with several kinds of evidence": len(several),
+        "of them with a peer": sum(r.over_best_peer is not None for r in several),
         "mean gain in AUROC over the best peer": _mean(r.over_best_peer.gain for r in several if r.over_best_peer),
         "mean gain in AUROC over the best single signal": _mean(
             r.over_best_signal.gain for r in several if r.over_best_signal
         ),
+        "all sets with a peer: mean gain in AUROC": _mean(r.over_best_peer.gain for r in reports if r.over_best_peer),
+        "control, numbers that tell nothing: mean AUROC": _mean(r.control.auroc or 0.5 for r in control if r.control),
+        "control: mean distance of p from the base rate": _mean(r.control_spread or 0.0 for r in control),
         "sets worse than the best peer by more than the interval": sum(
             1 for r in reports if r.over_best_peer and r.over_best_peer.high < 0
         ),

@@ -24,7 +24,6 @@ from gate.evidence import (
     AnswerVectorsSource,
     Asked,
     Cautious,
-    ClosedBook,
     Draft,
     Meanings,
     MeaningsSource,
@@ -69,6 +68,7 @@ class Answered:
     question: str | None
     question_id: str
     """Answers to the same question share it."""
+    dataset: str
     upstream: str
     answer: str
     samples: tuple[str, ...]
@@ -131,7 +131,26 @@ def _rows(path: Path) -> Iterator[Row]:
                 yield row
 
 
+QUESTIONS_ALONE = {
+    "answerable": lambda extra: bool(extra["answerable"]),
+    "ambiguous": lambda extra: not extra["ambiguous"],
+}
+"""Labels of the question itself, by the field that holds them: here "right" is a question that can be answered as it is."""
+
+
 def _groups_of(file: str, rows: Sequence[Row]) -> Iterator[Group | str]:
+    yield from _answers_of(file, rows)
+    for name, good in QUESTIONS_ALONE.items():
+        alone = [
+            {**row, "correct": good(_extra(row)), "answer": None, "samples": [], "verbalized": None}
+            for row in rows
+            if _extra(row).get(name) in (True, False, 0, 1)
+        ]
+        if alone:
+            yield Group(f"{file} / question {name}?", file, tuple(_some(alone)))
+
+
+def _answers_of(file: str, rows: Sequence[Row]) -> Iterator[Group | str]:
     groups: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in rows:
         if isinstance(row.get("correct"), bool) and row.get("answer") != "":
@@ -189,6 +208,7 @@ def _answered(group: Group, place: int, row: Row, driver: ThreadedDriver) -> Ans
         id=f"{group.name} {place}",
         question=question,
         question_id=_question_id(row, question),
+        dataset=str(row.get("dataset") or group.file),
         upstream=str(row.get("model") or "?"),
         answer=draft.text,
         samples=tuple(g.text for g in drawn),
@@ -265,12 +285,10 @@ def _stated(row: Row, extra: Row) -> Iterator[Fact]:
 
 
 def _others(extra: Row, draft: Generation) -> Iterator[Fact]:
-    """Other answers to the same question that a gateway could have had."""
+    """Other answers to the same question that a gateway could have had: with passages to read, or in steps of its own."""
     regimes = extra.get("regimes") if isinstance(extra.get("regimes"), dict) else {}
-    read, steps = regimes.get("one_retrieval"), regimes.get("ircot") or regimes.get("model_generated")
-    if isinstance(read, dict) and isinstance(read.get("answer"), str):
-        yield ClosedBook(FREE, *_compared(read["answer"], draft))
-    second = steps.get("answer") if isinstance(steps, dict) else extra.get("second_model_answer")
+    other = regimes.get("one_retrieval") or regimes.get("model_generated")
+    second = other.get("answer") if isinstance(other, dict) else extra.get("second_model_answer")
     if isinstance(second, str):
         yield SecondOpinion(FREE, *_compared(second, draft), "other")
     if isinstance(extra.get("ic_idk_answer"), str):
@@ -283,7 +301,6 @@ def _compared(text: str, draft: Generation) -> tuple[Generation, bool, float]:
 
 
 def _scalars(extra: Row) -> Iterator[tuple[str, float]]:
-    for held in ("seakr_direct", "features"):
-        for name, value in (extra.get(held) or {}).items():
-            if isinstance(value, float) and name not in {"em", "f1", "inacc"} and math.isfinite(value):
-                yield name, value
+    for name, value in (extra.get("features") or {}).items():
+        if isinstance(value, float) and math.isfinite(value):
+            yield name, value
