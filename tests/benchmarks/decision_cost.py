@@ -7,6 +7,7 @@ import random
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 
 from gate.drivers import Recording, ThreadedDriver, World
 from gate.embedders import HashedNgrams
@@ -50,7 +51,9 @@ def decision_cost(*, peers: bool) -> dict[str, float]:
     )
     common = tuple(signal for signal in SIGNALS if signal.name in SHARED)
     made = {
-        f"all {len(SIGNALS)} signals and the evidence they need": _median(scenes, everything, SIGNALS),
+        f"all {len(SIGNALS)} signals, {_told(scenes[0], everything)} of them with a value": _median(
+            scenes, everything, SIGNALS
+        ),
         "what uqlm shares": _median(others, (MeaningsSource(),), common),
     }
     if peers:
@@ -85,9 +88,8 @@ def _median(scenes: Sequence[Scene], sources: Sequence[EvidenceSource], signals:
     try:
         for scene in scenes[:10]:
             _decide(driver, scene, sources, signals)
-        return statistics.median(
-            _timed(lambda scene=scene: _decide(driver, scene, sources, signals)) for scene in scenes
-        )
+        decide = partial(_decide, driver, sources=sources, signals=signals)
+        return statistics.median(_timed(partial(decide, scene)) for scene in scenes)
     finally:
         driver.close()
 
@@ -116,7 +118,7 @@ def _decide(
     return measure(tuple(signals), evidence)
 
 
-def _timed(work: Callable[[], None]) -> float:
+def _timed(work: Callable[[], object]) -> float:
     began = time.process_time()
     work()
     return 1000 * (time.process_time() - began)

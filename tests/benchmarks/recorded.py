@@ -135,7 +135,7 @@ QUESTIONS_ALONE = {
     "answerable": lambda extra: bool(extra["answerable"]),
     "ambiguous": lambda extra: not extra["ambiguous"],
 }
-"""Labels of the question itself, by the field that holds them: here "right" is a question that can be answered as it is."""
+"""Labels of the question itself, by the field that holds them: "right" is one that can be answered as it is."""
 
 
 def _groups_of(file: str, rows: Sequence[Row]) -> Iterator[Group | str]:
@@ -285,7 +285,7 @@ def _stated(row: Row, extra: Row) -> Iterator[Fact]:
 
 
 def _others(extra: Row, draft: Generation) -> Iterator[Fact]:
-    """Other answers to the same question that a gateway could have had: with passages to read, or in steps of its own."""
+    """Another answer to the same question that a gateway could have had: with passages to read, or in own steps."""
     regimes = extra.get("regimes") if isinstance(extra.get("regimes"), dict) else {}
     other = regimes.get("one_retrieval") or regimes.get("model_generated")
     second = other.get("answer") if isinstance(other, dict) else extra.get("second_model_answer")
