@@ -9,6 +9,9 @@ A prompt file starts with a front matter that lists its variables; the body name
     {{passages}}
     Question: {{question}}
 
+Where a prompt fences what it quotes between lines of dashes or double dashes, what is quoted can draw no such line
+itself: ``render`` takes every long run of either out of the values, so that a fence closes where the prompt closes it.
+
 The fingerprint is a hash of the whole file: a changed word is a changed prompt, and voids what was certified with it.
 """
 
@@ -23,6 +26,7 @@ from pathlib import Path
 from gate.errors import ConfigError, UnknownName
 
 _PLACE = re.compile(r"\{\{(\w+)\}\}")
+_FENCE = re.compile(r"-{5,}|={5,}")
 
 
 def locate(folder: str) -> Path:
@@ -47,10 +51,19 @@ class Prompt:
     fingerprint: str
 
     def render(self, **values: str) -> str:
-        """The body with every variable filled in, in one pass: a value that holds ``{{x}}`` is left as it is."""
+        """The body with every variable filled in, in one pass: a value that holds ``{{x}}`` is left as it is.
+
+        In a prompt with fences a value that holds five or more ``-`` or ``=`` in a row has three apart there.
+        """
         if values.keys() != self.variables:
             raise ConfigError(f"prompt {self.name!r} takes {sorted(self.variables)}, got {sorted(values)}")
+        if _FENCE.search(self.body):
+            values = {name: _unfenced(value) for name, value in values.items()}
         return _PLACE.sub(lambda match: values[match[1]], self.body)
+
+
+def _unfenced(text: str) -> str:
+    return _FENCE.sub(lambda run: " ".join(run[0][:3]), text)
 
 
 @cache

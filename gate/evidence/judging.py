@@ -7,7 +7,6 @@ it is asked for one reply a call, and for log-probabilities as if it gave them.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Iterable
 from typing import ClassVar
 
@@ -22,7 +21,6 @@ from gate.prompts import load
 from gate.types import Generation, Message, Passage
 
 DECLINED = Missing("the judge declined to say")
-_RULE = re.compile(r"[-=]{5,}")
 
 
 def answered(evidence: Evidence) -> Generation:
@@ -46,9 +44,9 @@ def _arguments(text: str) -> object:
         return text
 
 
-def fenced(text: str) -> str:
-    """Text that is to stand between the dashed lines of a prompt: it can draw no such line itself."""
-    return _RULE.sub("- - -", text).strip() or "(none)"
+def or_none(text: str) -> str:
+    """Text that is to stand between the dashed lines of a prompt, where there may be none to show."""
+    return text.strip() or "(none)"
 
 
 def conversation(messages: tuple[Message, ...]) -> str:

@@ -16,7 +16,7 @@ from gate.errors import EvidenceUnavailable
 from gate.evidence.asking import refused, saying
 from gate.evidence.draft import Draft
 from gate.evidence.drawing import Drawn, fewest_calls, seed_of, several
-from gate.evidence.judging import DECLINED, answered, conversation, fenced, listed, put, shown
+from gate.evidence.judging import DECLINED, answered, conversation, listed, or_none, put, shown
 from gate.evidence.samples import Samples
 from gate.ports import Evidence, Fact, Missing, Profile, Round, Uses
 from gate.prompts import load
@@ -92,10 +92,10 @@ class PTrueSource(BaseModel, extra="forbid", frozen=True):
         twins = int(self.debias and listing)
         shown_samples = brainstormed(samples.generations if samples else (), self.brainstormed)
         question = load(_PROMPT).render(
-            question=fenced(conversation(round_.question.messages)),
-            passages=fenced(listed(round_.passages)),
-            brainstormed=fenced(shown_samples),
-            answer=fenced(shown(draft)),
+            question=or_none(conversation(round_.question.messages)),
+            passages=or_none(listed(round_.passages)),
+            brainstormed=or_none(shown_samples),
+            answer=or_none(shown(draft)),
         )
         asked = (saying(_last_of_user(round_), question),)
         room = None if round_.calls_left is None else round_.calls_left - twins
