@@ -269,7 +269,7 @@ class LocalEndpoint(Protocol[E_contra, V_co]):
     def fingerprint(self) -> str: ...
 
     def complete(self, effect: E_contra, cancelled: Callable[[], bool]) -> V_co:
-        """Stop early, raising `UpstreamError`, once ``cancelled()`` is true."""
+        """Stop early, raising `UpstreamError`, once ``cancelled()`` is true. Any other error becomes one."""
         ...
 
 

@@ -69,7 +69,7 @@ def test_every_module_says_what_it_is_for() -> None:
     assert not [str(path) for path, tree in trees() if not ast.get_docstring(tree)]
 
 
-def test_only_a_thread_hands_every_error_on() -> None:
+def test_only_drivers_catch_every_error() -> None:
     broad = [
         str(path)
         for path, tree in trees()
@@ -77,7 +77,8 @@ def test_only_a_thread_hands_every_error_on() -> None:
         if isinstance(node, ast.ExceptHandler)
         and (node.type is None or ast.unparse(node.type) in {"Exception", "BaseException"})
     ]
-    assert broad == ["gate/drivers/on_threads.py"]
+    # beside it only where code that may be anyone's is called: its faults must not end a question they need not end
+    assert broad == ["gate/drivers/on_threads.py", "gate/drivers/world.py"]
 
 
 def test_nothing_is_left_open() -> None:

@@ -17,7 +17,7 @@ from gate.gateway import Gateway
 from gate.log.explain import explanation
 from gate.log.jsonl import from_json, to_json, without_text
 from gate.policy import read
-from gate.ports import Price
+from gate.ports import Evidence, Fact, Price
 from gate.types import Action, Budget, Outcome, Question, TraceRecord
 from gate.upstreams import OpenAIChat
 from tests.drivers.running import doubtful, untimed
@@ -97,22 +97,43 @@ def test_an_error_carries_the_trace_with_its_tape_and_cost(threaded: bool, tmp_p
     mine.close()
 
 
-def fails_after_the_draft(effect: Generate, place: int) -> str:
-    if effect.temperature == 0:
-        return "Nigeria"
-    raise RuntimeError("the user's own words")
+class BrokenSignal:
+    """A signal of a third party that raises, as none may."""
+
+    name = "broken"
+    bounds = (0.0, 1.0)
+    needs: tuple[type[Fact], ...] = ()
+
+    def measure(self, evidence: Evidence) -> float:
+        raise RuntimeError("the user's own words")
 
 
 @pytest.mark.parametrize("threaded", [True, False], ids=["ask", "aask"])
 def test_a_fault_carries_the_trace_too_and_the_trace_only_its_kind(threaded: bool, tmp_path: Path) -> None:
-    mine = gateway(tmp_path, Scripted("small", fails_after_the_draft))
+    mine = gateway(tmp_path, Scripted("small", always("Nigeria")))
+    mine.plan = dataclasses.replace(mine.plan, signals=(BrokenSignal(),))
     with pytest.raises((RuntimeError, ExceptionGroup)) as caught:
         mine.ask(ASKED) if threaded else aask(mine)
     trace = trace_of(caught.value)
     assert trace is not None
     assert trace.error == "unexpected RuntimeError"
     assert (trace.outcome, trace.action, trace.question) == (None, None, ASKED)
-    assert [entry.kind for entry in trace.tape] == ["generate"]
+    assert [entry.kind for entry in trace.tape] == ["generate", "generate"]
+    mine.close()
+
+
+@pytest.mark.parametrize("threaded", [True, False], ids=["ask", "aask"])
+def test_a_model_of_this_process_that_breaks_after_the_draft_ends_no_question(threaded: bool, tmp_path: Path) -> None:
+    def breaks(effect: Generate, place: int) -> str:
+        if effect.temperature == 0:
+            return "Nigeria"
+        raise RuntimeError("the user's own words")
+
+    mine = gateway(tmp_path, Scripted("small", breaks))
+    outcome, trace = mine.ask(ASKED) if threaded else aask(mine)
+    assert outcome.action is Action.ABSTAIN
+    assert [entry.failure and entry.failure.cause for entry in trace.tape] == [None, "failed: RuntimeError"]
+    assert mine.replay(trace).action is Action.ABSTAIN
     mine.close()
 
 

@@ -13,11 +13,11 @@ import tenacity
 
 from gate.drivers.retrying import retrying
 from gate.drivers.sending import Sender
-from gate.drivers.world import NO_DEADLINE, Recording, Value, World, cost_of, in_full, tape_entry
+from gate.drivers.world import NO_DEADLINE, Recording, Value, World, completed, cost_of, in_full, looked_up, tape_entry
 from gate.effects import Ask, Done, Effect, Embed, Entail, Flow, Generate, Observe, Reply, Retrieve, Together, advance
 from gate.errors import GateError, UpstreamError, UpstreamTimeout, first_of
 from gate.ports import Endpoint, LocalEndpoint, is_local
-from gate.types import Cost, Passage
+from gate.types import Passage
 
 T = TypeVar("T")
 _LOCAL_THREADS = 4
@@ -80,13 +80,8 @@ class AsyncDriver:
         return tuple(task.result() for task in tasks)
 
     async def _retrieve(self, effect: Retrieve, recording: Recording) -> Reply[tuple[Passage, ...]]:
-        began = time.monotonic()
-        retriever = self._world.retrievers[effect.retriever]
         loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(self._threads, retriever.search, effect.query, effect.k)
-        cost = Cost(seconds=time.monotonic() - began)
-        recording.tape.append(tape_entry(effect, cost, found))
-        return Reply(found, cost)
+        return await loop.run_in_executor(self._threads, looked_up, self._world, effect, recording)
 
     async def _ask(self, effect: Ask, recording: Recording, deadline: float) -> Reply[Value]:
         world, began, calls = self._world, time.monotonic(), 0
@@ -133,7 +128,7 @@ class AsyncDriver:
         cancelled = threading.Event()
         try:
             loop = asyncio.get_running_loop()
-            return await loop.run_in_executor(self._threads, endpoint.complete, effect, cancelled.is_set)
+            return await loop.run_in_executor(self._threads, completed, endpoint, effect, cancelled.is_set)
         except asyncio.CancelledError:
             cancelled.set()
             raise

@@ -13,11 +13,10 @@ import tenacity
 
 from gate.drivers.retrying import retrying
 from gate.drivers.sending import BackgroundSender
-from gate.drivers.world import NO_DEADLINE, Recording, Value, World, cost_of, in_full, tape_entry
+from gate.drivers.world import NO_DEADLINE, Recording, Value, World, completed, cost_of, in_full, looked_up, tape_entry
 from gate.effects import Ask, Done, Effect, Embed, Entail, Flow, Generate, Observe, Reply, Retrieve, Together, advance
 from gate.errors import GateError, UpstreamError, UpstreamTimeout
 from gate.ports import Endpoint, is_local
-from gate.types import Cost
 
 T = TypeVar("T")
 
@@ -101,11 +100,7 @@ class ThreadedDriver:
             case Generate() | Embed() | Entail():
                 return self._ask(effect, run)
             case Retrieve():
-                began = time.monotonic()
-                found = self._world.retrievers[effect.retriever].search(effect.query, effect.k)
-                cost = Cost(seconds=time.monotonic() - began)
-                run.recording.tape.append(tape_entry(effect, cost, found))
-                return Reply(found, cost)
+                return looked_up(self._world, effect, run.recording)
             case Together(flows):
                 return self._together(flows, run)
             case Observe(step):
@@ -182,7 +177,7 @@ class ThreadedDriver:
 
     def _begin(self, endpoint: Endpoint, effect: Ask, cancelled: Callable[[], bool]) -> Future[Value]:
         if is_local(endpoint):
-            return _call(endpoint.complete, effect, cancelled)
+            return _call(completed, endpoint, effect, cancelled)
         with self._lock:
             if self._closed:
                 raise _closed(endpoint)

@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
-from gate.drivers.world import Recording
+from gate.drivers.world import Recording, search_failed
 from gate.effects import (
     Ask,
     Done,
@@ -61,6 +61,8 @@ class ReplayDriver:
                 recording.tape.append(entry)
                 if entry.failure:
                     failed = entry.failure
+                    if isinstance(effect, Retrieve):
+                        raise search_failed(failed.upstream, failed.cause, entry.cost)
                     kind = UpstreamTimeout if failed.timeout else UpstreamError
                     error = kind(failed.upstream, failed.cause, said=failed.said, status=failed.status)
                     error.cost = entry.cost

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
-from gate.effects import Ask, Embed, Entail, Generate, Retrieve, effect_key
-from gate.errors import UpstreamError, UpstreamTimeout
-from gate.ports import Embedder, Endpoint, EntailmentJudge, Retriever, Upstream
-from gate.types import Cost, Entailments, Failure, Generations, Step, TapeEntry, Vectors
+from gate.effects import Ask, Embed, Entail, Generate, Reply, Retrieve, effect_key
+from gate.errors import EvidenceUnavailable, GateError, UpstreamError, UpstreamTimeout
+from gate.ports import Embedder, Endpoint, EntailmentJudge, LocalEndpoint, Retriever, Upstream
+from gate.types import Cost, Entailments, Failure, Generations, Passage, Step, TapeEntry, Vectors
 from gate.upstreams.openai_wire import refused_field, without
 
+T = TypeVar("T")
 Value = Generations | Vectors | Entailments
 Kind = tuple[str, frozenset[str]]
 """An upstream, and the names of the fields a caller has passed through to it."""
@@ -84,6 +85,41 @@ class World:
 
 def _kind(effect: Generate) -> Kind:
     return effect.upstream, frozenset(effect.extra)
+
+
+def completed(endpoint: LocalEndpoint[Any, Value], effect: Ask, cancelled: Callable[[], bool]) -> Value:
+    """The reply of a model in this process. Whatever fault it has is an `UpstreamError`, as a server's would be."""
+    return _contained(endpoint.name, lambda: endpoint.complete(effect, cancelled))
+
+
+def looked_up(world: World, effect: Retrieve, recording: Recording) -> Reply[tuple[Passage, ...]]:
+    """What a retriever finds, recorded. Raises `EvidenceUnavailable` when it fails, in whatever way."""
+    began, retriever = time.monotonic(), world.retrievers[effect.retriever]
+    try:
+        found = _contained(effect.retriever, lambda: retriever.search(effect.query, effect.k))
+    except GateError as error:
+        cost = Cost(seconds=time.monotonic() - began)
+        cause = error.cause if isinstance(error, UpstreamError) else f"failed: {error}"
+        recording.tape.append(tape_entry(effect, cost, error=UpstreamError(effect.retriever, cause)))
+        raise search_failed(effect.retriever, cause, cost) from error
+    cost = Cost(seconds=time.monotonic() - began)
+    recording.tape.append(tape_entry(effect, cost, found))
+    return Reply(found, cost)
+
+
+def search_failed(retriever: str, cause: str, cost: Cost) -> EvidenceUnavailable:
+    """The error of a search, live or recorded."""
+    return EvidenceUnavailable(f"the retriever {retriever!r} {cause}", cost)
+
+
+def _contained(name: str, call: Callable[[], T]) -> T:
+    """A call into code that may be anyone's. Of a fault only the kind is told: its words may quote the user's."""
+    try:
+        return call()
+    except GateError:
+        raise
+    except Exception as error:
+        raise UpstreamError(name, f"failed: {type(error).__name__}") from error
 
 
 def in_full(effect: Ask, value: Value) -> Value:

@@ -72,15 +72,20 @@ def embedded(embedder: str, given: Wordings, evidence: Evidence) -> Flow[tuple[t
         return tuple(vectors), Cost()
     reply = yield from embed(Embed(embedder, tuple(encodable(given.texts[place] or "") for place in given.prose)))
     rows = reply.value.rows
-    made = np.array(rows) if len({len(row) for row in rows}) == 1 else np.full((1, 1), np.nan)
-    if len(rows) != len(given.prose) or not np.isfinite(made).all():
+    if len(rows) != len(given.prose) or not of_one_length(rows):
         raise EvidenceUnavailable(f"the embedder {embedder!r} gave no vector of one length for each text", reply.cost)
+    made = np.array(rows)
     lengths = np.linalg.norm(made, axis=1)
     unit = bool(np.all(np.abs(lengths - 1.0) < 1e-9))
     brought = rows if unit else (made / np.where(lengths > 0.0, lengths, 1.0)[:, None]).tolist()
     for place, row, length in zip(given.prose, brought, lengths, strict=True):
         vectors[place] = tuple(row) if length > 0.0 else None
     return tuple(vectors), reply.cost
+
+
+def of_one_length(rows: Sequence[Vector]) -> bool:
+    """Whether these can be compared: all of one length, and every number finite."""
+    return len({len(row) for row in rows}) == 1 and bool(np.isfinite(np.array(rows)).all())
 
 
 def cosines(vectors: Sequence[Vector | None]) -> Floats:

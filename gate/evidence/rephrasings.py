@@ -9,6 +9,7 @@ from pydantic import BaseModel, Field
 
 from gate.effects import Embed, Flow, embed
 from gate.errors import EvidenceUnavailable, UpstreamError
+from gate.evidence.answer_vectors import of_one_length
 from gate.evidence.rewriting import rewritings
 from gate.ports import Evidence, Fact, Profile, Round, Uses
 from gate.types import Cost, Vector
@@ -52,4 +53,8 @@ class RephrasingsSource(BaseModel, extra="forbid", frozen=True):
             reply = yield from embed(Embed(self.embedder, (text, *versions)))
         except UpstreamError as error:  # the call that was made before counts all the same
             raise EvidenceUnavailable(str(error), cost + (error.cost or Cost())) from error
-        return Rephrasings(cost + reply.cost, versions, reply.value.rows)
+        rows, cost = reply.value.rows, cost + reply.cost
+        if not of_one_length(rows):
+            reason = f"the embedder {self.embedder!r} gave no vector of one length for each text"
+            raise EvidenceUnavailable(reason, cost)
+        return Rephrasings(cost, versions, rows)

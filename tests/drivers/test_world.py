@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from gate.drivers import World
+from gate.drivers import Recording, ReplayDriver, World
 from gate.drivers.world import NO_DEADLINE, cost_of, in_full
-from gate.effects import Embed, Entail, Generate, generate
+from gate.effects import Embed, Entail, Flow, Generate, Retrieve, generate, retrieve
 from gate.embedders import HashedNgrams
-from gate.errors import UpstreamError
+from gate.errors import ConfigError, EvidenceUnavailable, UpstreamError
 from gate.ports import Price
-from gate.types import Entailment, Entailments, Generation, Generations, Message, Usage, Vectors
+from gate.types import Entailment, Entailments, Generation, Generations, Message, Passage, Usage, Vectors
 from gate.upstreams import OpenAIChat
 from tests.drivers.running import MESSAGES, both, run
 from tests.scripted import Scripted, always
@@ -168,3 +168,49 @@ def test_a_reply_holds_a_part_for_each_part_that_was_asked_for() -> None:
         in_full(Entail("j", ()), verdicts)
     fewer = Generations((Generation("a"),))
     assert in_full(ASKED, fewer) is fewer, "an upstream may give fewer answers than were asked of it"
+
+
+@both
+@pytest.mark.parametrize(
+    "fault", [RuntimeError("the user's own words"), ValueError("x"), TimeoutError(), KeyError("a")]
+)
+def test_any_fault_of_a_model_in_this_process_is_an_upstreams(threaded: bool, fault: Exception) -> None:
+    def breaks(effect: Generate, place: int) -> str:
+        raise fault
+
+    world = World({"small": Scripted("small", breaks)})
+    with pytest.raises(UpstreamError) as caught:
+        run(world, generate(ASKED), threaded=threaded)
+    assert str(caught.value) == f"upstream 'small': failed: {type(fault).__name__}"
+    assert caught.value.__cause__ is fault
+    assert caught.value.cost is not None
+    assert caught.value.cost.calls == 1
+
+
+class Shelf:
+    """A retriever that fails."""
+
+    name = fingerprint = "shelf"
+
+    def __init__(self, fault: Exception) -> None:
+        self.fault = fault
+
+    def search(self, query: str, k: int) -> tuple[Passage, ...]:
+        raise self.fault
+
+
+@both
+@pytest.mark.parametrize(
+    ("fault", "said"), [(RuntimeError("secret"), "failed: RuntimeError"), (ConfigError("no index"), "failed: no index")]
+)
+def test_a_search_that_fails_finds_no_evidence_live_and_replayed(threaded: bool, fault: Exception, said: str) -> None:
+    def searching() -> Flow[object]:
+        try:
+            yield from retrieve(Retrieve("shelf", "Lagos", 2))
+        except EvidenceUnavailable as error:
+            return str(error)
+        return None
+
+    reason, recording = run(World({}, {"shelf": Shelf(fault)}), searching(), threaded=threaded)
+    assert reason == f"the retriever 'shelf' {said}"
+    assert ReplayDriver(recording.tape).run(searching(), Recording()) == reason

@@ -58,6 +58,28 @@ def test_when_the_embedder_fails_the_call_before_is_paid() -> None:
     assert caught.value.cost.calls == 1
 
 
+@dataclass
+class Uneven(Broken):
+    """An embedder whose last vector is not like the others."""
+
+    last: tuple[float, ...] = (1.0,)
+
+    def complete(self, effect: Embed, cancelled: Callable[[], bool]) -> Vectors:
+        return Vectors((*((1.0, 0.0) for _ in effect.texts[1:]), self.last))
+
+
+@pytest.mark.parametrize("last", [(1.0,), (1.0, float("nan")), (float("inf"), 0.0), ()])
+def test_vectors_that_cannot_be_compared_are_no_evidence(last: tuple[float, ...]) -> None:
+    world = world_of({"small": Scripted("small", always(READINGS))})
+    world.embedders = {"hashed": Uneven(last=last)}
+    driver = ThreadedDriver(world)
+    with pytest.raises(EvidenceUnavailable, match="'hashed' gave no vector of one length for each text") as caught:
+        driver.run(RephrasingsSource().gather(OPENING, Evidence()), Recording())
+    driver.close()
+    assert caught.value.cost is not None
+    assert caught.value.cost.calls == 1
+
+
 def test_it_names_its_embedder_and_its_prompt() -> None:
     assert RephrasingsSource(embedder="mine").uses == Uses(embedders=("mine",), prompts=("readings",))
 
