@@ -73,9 +73,13 @@ def sdm(q: float, d: float, logits: Sequence[float]) -> tuple[float, ...]:
     return tuple(power / total for power in powers)
 
 
-def out_of_distribution(q: float, d: float) -> bool:
-    """The tripwire of similarity-distance-magnitude: nothing like this was seen, or what is nearest contradicts it."""
-    return q <= 0 or d <= 0
+def distance(fact: Neighbours) -> float:
+    """d of `sdm`. At 0 the question lies further out than all of the pool.
+
+    A calibrator fitted on nearer questions alone has seen no such value: `LogisticCalibrator` then calls the question
+    out of distribution, as it does for every value outside the range it was fitted on.
+    """
+    return fact.class_closeness
 
 
 def agreement(fact: Neighbours) -> float | Missing:
@@ -114,7 +118,7 @@ NEIGHBOUR_SIGNALS = (
     NeighbourSignal("neighbour_distance", lambda fact: fact.closeness),
     NeighbourSignal("neighbour_agreement", agreement),
     NeighbourSignal("sdm_similarity", similarity, (-1.0, 1.0)),
-    NeighbourSignal("sdm_distance", lambda fact: fact.class_closeness),
+    NeighbourSignal("sdm_distance", distance),
     NeighbourSignal("sdm_magnitude", magnitude),
     NeighbourSignal("upstream_skill", skill),
     NeighbourSignal("text_regressor", text),

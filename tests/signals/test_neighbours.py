@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gate.evidence import Neighbours
 from gate.ports import Evidence, Missing
-from gate.signals.neighbours import NEIGHBOUR_SIGNALS, ndcg, out_of_distribution, sdm, sigmoid
+from gate.signals.neighbours import NEIGHBOUR_SIGNALS, ndcg, sdm, sigmoid
 from gate.types import Cost
 
 BY_NAME = {signal.name: signal for signal in NEIGHBOUR_SIGNALS}
@@ -106,11 +106,6 @@ def test_what_is_not_there_is_missing() -> None:
     bare = replace(FACT, text=None, shared=None)
     for name in ("text_regressor", "neighbour_agreement"):
         assert isinstance(value(name, bare), Missing)
-
-
-@pytest.mark.parametrize(("q", "d", "tripped"), [(0, 1, True), (5, 0, True), (0, 0, True), (1, 0.01, False)])
-def test_the_tripwire(q: float, d: float, tripped: bool) -> None:
-    assert out_of_distribution(q, d) is tripped
 
 
 @given(st.floats(-1e9, 1e9))
