@@ -186,7 +186,14 @@ def _source(file: PolicyFile, name: str, *place: str | int) -> EvidenceSource:
     values = dict(file.policy.evidence.get(name, {}))
     if isinstance(values.get("path"), str):  # relative to the policy, like those of endpoints
         values["path"] = str(file.path.parent / values["path"])
-    return cast("EvidenceSource", options(file, made, values, "evidence", name))
+    if ("evidence", name) in file.lines:  # else it stands in the tiers alone
+        place = ("evidence", name)
+    try:
+        return cast("EvidenceSource", options(file, made, values, *place, of=f"the evidence {name!r}"))
+    except ConfigError as error:
+        if type(error) is not ConfigError or error.where.startswith(f"{file.path}:"):
+            raise
+        raise ConfigError(f"the evidence {name!r}: {error}", where=file.where(*place)) from error
 
 
 def _signals(file: PolicyFile) -> tuple[Signal, ...]:

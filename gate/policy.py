@@ -263,13 +263,18 @@ def read(path: Path) -> PolicyFile:
         raise _refused(error, Policy, path, lines) from error
 
 
-def options(file: PolicyFile, model: type[BaseModel], values: Mapping[str, Any], *place: str | int) -> BaseModel:
-    """Check the options of one part against that part's own model, with the policy's file and line in errors."""
+def options(
+    file: PolicyFile, model: type[BaseModel], values: Mapping[str, Any], *place: str | int, of: str = ""
+) -> BaseModel:
+    """Check the options of one part against that part's own model, with the policy's file and line in errors.
+
+    ``of`` names the part where a key of it is missing.
+    """
     try:
         return model.model_validate(dict(values))
     except ValidationError as error:
         below = {p[len(place) :]: line for p, line in file.lines.items() if p[: len(place)] == place}
-        raise _refused(error, model, file.path, below) from error
+        raise _refused(error, model, file.path, below, of) from error
 
 
 def _lines(node: yaml.Node, place: Place, path: Path) -> Iterator[tuple[Place, int]]:
@@ -289,7 +294,9 @@ def _lines(node: yaml.Node, place: Place, path: Path) -> Iterator[tuple[Place, i
             yield from _lines(item, (*place, number), path)
 
 
-def _refused(error: ValidationError, model: type[BaseModel], path: Path, lines: Mapping[Place, int]) -> ConfigError:
+def _refused(
+    error: ValidationError, model: type[BaseModel], path: Path, lines: Mapping[Place, int], of: str = ""
+) -> ConfigError:
     """One validation error as one sentence with file and line: a misspelt key before the one it leaves missing."""
     listed = error.errors()
     first = next((e for e in listed if e["type"] == "extra_forbidden"), listed[0])
@@ -302,7 +309,7 @@ def _refused(error: ValidationError, model: type[BaseModel], path: Path, lines: 
     if first["type"] == "extra_forbidden":
         return UnknownName("key", str(place[-1]), _keys(model, place[:-1]), where=where)
     if first["type"] == "missing":
-        return ConfigError(f"the key {key!r} is missing", where=where)
+        return ConfigError(f"the key {key!r}{f' of {of}' if of else ''} is missing", where=where)
     if first["type"] in {"literal_error", "enum"} and isinstance(first["input"], str):
         expected = re.findall(r"'([^']*)'", str(first["ctx"]["expected"]))
         return UnknownName(f"value of {key}", first["input"], expected, where=where)

@@ -213,3 +213,29 @@ def test_a_reference_pool_that_is_not_there_is_refused(tmp_path: Path) -> None:
     path = with_neighbours(tmp_path, pool="none.npz")
     with pytest.raises(ConfigError, match=r"none\.npz: cannot read the reference pool"):
         load_gateway(str(path))
+
+
+def tiers_with(name: str) -> list[list[str]]:
+    return [["draft", "samples", "meanings", name]]
+
+
+def line_of(path: Path, text: str) -> int:
+    return path.read_text(encoding="utf-8").splitlines().index(text) + 1
+
+
+@pytest.mark.parametrize("listed", [True, False], ids=["in evidence", "in the tiers alone"])
+def test_a_missing_option_of_evidence_names_the_evidence_and_its_line(listed: bool, tmp_path: Path) -> None:
+    evidence = {"second_opinion": {"temperature": 0.5}} if listed else {}
+    path = changed(tmp_path, tiers=tiers_with("second_opinion"), evidence=evidence)
+    line = line_of(path, "  second_opinion:" if listed else "  - second_opinion")
+    with pytest.raises(ConfigError) as caught:
+        load_gateway(str(path))
+    assert str(caught.value) == f"{path}:{line}: the key 'upstream' of the evidence 'second_opinion' is missing"
+
+
+def test_a_file_of_evidence_that_is_not_there_is_named_with_the_line_of_the_policy(tmp_path: Path) -> None:
+    evidence = {"neighbours": {"path": "nope.npz", "embedder": "hashed"}}
+    path = changed(tmp_path, tiers=tiers_with("neighbours"), evidence=evidence)
+    with pytest.raises(ConfigError, match=r"the evidence 'neighbours': .*nope\.npz: cannot read") as caught:
+        load_gateway(str(path))
+    assert str(caught.value).startswith(f"{path}:{line_of(path, '  neighbours:')}: ")
