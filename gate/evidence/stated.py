@@ -3,9 +3,9 @@
 What counts, best first: a number beside a word such as "confidence", a level word beside one ("Confidence: high"), a
 percentage or a ratio, a number that stands alone, a level word. Two that differ and count alike are no statement.
 
-A number up to 1 is a share and one above 1 a percentage; every prompt of gate asks for a percentage, so a bare whole
-``1`` is 1 %. What cannot be read is `Missing` with one of a few fixed reasons: never 0, and never left out, because
-an upstream that does not do as it is told tells something too.
+A number up to 1 is a share and one above 1 a percentage; a bare whole ``1`` may be 1 % or certainty, so it is neither.
+A number that is denied ("not 90%") states nothing. What cannot be read is `Missing` with one of a few fixed reasons:
+never 0, and never left out, because an upstream that does not do as it is told tells something too.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ NONE_STATED = Missing("the reply states no confidence")
 ABOVE = Missing("the stated confidence is above 100 %")
 NEGATIVE = Missing("the stated confidence is negative")
 SEVERAL = Missing("the reply states several confidences")
+ONE = Missing("the stated confidence may be 1 % or certainty")
 
 LEVELS = {
     0.0: "impossible|(?:very|extremely) (?:low|unlikely)|no (?:confidence|chance)"
@@ -94,6 +95,13 @@ _LEVEL = re.compile(
     + r")(?![a-z])"
 )
 _NOT = re.compile(r"(?:\bnot|n't|\bnever|\bhardly|\bno)(?: \w+)? \Z")
+_DENIED = (
+    r"(?:\b(?:not|never|hardly|cannot)|n't)(?: (?:at|about|around|quite|even|really|exactly|nearly|over|above|more|than"
+    r"|a|the|be|think|believe|say|it|is|it's|this|that|i|am|i'm))* "
+)
+"""What, right before a number, says that it is not that one."""
+_AFTER_DENIAL = re.compile(rf"{_DENIED}\Z")
+_DENIED_AMOUNT = re.compile(rf"{_DENIED}(?=[\d.])")
 
 _UNITS = (
     "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen"
@@ -152,7 +160,7 @@ def confidence_in(reply: str, *, answer: str = "", cued: bool = False) -> float 
         alone = [s for s in found if s.alone and not s.cued and not s.marked]
         said, other = _first_said([[s for s in found if s.marked and not s.cued], alone], numbers)
         beyond = beyond or other
-    if said is None and not cued and not found:
+    if said is None and not cued and not found and not _DENIED_AMOUNT.search(text):
         said = _level(text, beside_cue=False)
     return said if said is not None else beyond or NONE_STATED
 
@@ -208,10 +216,10 @@ def _without_scale(text: str) -> tuple[str, float]:
 
 
 def _weighed(found: re.Match[str], text: str, top: float, *, opinion: bool) -> _Stated | None:
-    """None for a number that says how sure it is *not*."""
+    """None for a number that says how sure it is *not*, or that it denies."""
     value = _share(found, top)
     head, tail = text[max(0, found.start() - 80) : found.start()], text[found.end() : found.end() + 60]
-    if value is None or _AFTER_DOUBT.search(head) or _BEFORE_DOUBT.match(tail):
+    if value is None or _AFTER_DOUBT.search(head) or _BEFORE_DOUBT.match(tail) or _AFTER_DENIAL.search(head):
         return None
     cue = _AFTER_CUE.search(head) or _BEFORE_CUE.match(tail) or (opinion and _AFTER_OPINION.search(head))
     line_start, line_end = head.rpartition("\n")[2], tail.partition("\n")[0]
@@ -248,7 +256,9 @@ def _single(digits: str, *, percent: bool, top: float) -> float | Missing:
     value = _number(digits)
     if top and not percent and value <= top:
         return value / top
-    if percent or value > 1 or digits == "1":
+    if digits == "1" and not percent:
+        return ONE
+    if percent or value > 1:
         return ABOVE if not value <= 100 else value / 100
     return value
 

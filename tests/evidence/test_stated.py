@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gate.evidence.stated import ABOVE, LEVELS, NEGATIVE, NONE_STATED, SEVERAL, confidence_in, level_in
+from gate.evidence.stated import ABOVE, LEVELS, NEGATIVE, NONE_STATED, ONE, SEVERAL, confidence_in, level_in
 from gate.ports import Missing
 
 NUMBERS = [
@@ -24,7 +24,6 @@ NUMBERS = [
     ("100", 1.0),
     ("100%", 1.0),
     ("1.0", 1.0),
-    ("1", 0.01),
     ("1%", 0.01),
     ("0", 0.0),
     ("0%", 0.0),
@@ -137,6 +136,9 @@ AMONG_OTHERS = [
     ("There is a 5% chance that it is wrong, so 95%", 0.95),
     ("Confidence: 95%, error 5%", 0.95),
     ("5%: it is wrong", 0.05),
+    ("Not 90%, but 60%", 0.6),
+    ("No, 90%", 0.9),
+    ("It is not; 90%", 0.9),
     ("5% chance that it is right", 0.05),
     ("Confidence: High, as Lagos has 15 million people.", 0.7),
 ]
@@ -201,6 +203,14 @@ UNREADABLE = [
     ("20% or 80%", SEVERAL),
     ("Confidence: 20%. No, confidence: 80%", SEVERAL),
     ("high or low", SEVERAL),
+    ("1", ONE),
+    ("Confidence: 1", ONE),
+    ('{"confidence": 1}', ONE),
+    ("not 90%", NONE_STATED),
+    ("I am not 90% sure.", NONE_STATED),
+    ("My confidence is not 90%", NONE_STATED),
+    ("It isn't quite 90%", NONE_STATED),
+    ("I don't think it is 90% likely", NONE_STATED),
     ("very high\nlow", SEVERAL),
 ]
 
@@ -269,7 +279,7 @@ def test_the_levels_rise() -> None:
 
 
 def sound(said: float | Missing) -> bool:
-    return said in (NONE_STATED, ABOVE, NEGATIVE, SEVERAL) if isinstance(said, Missing) else 0.0 <= said <= 1.0
+    return said in (NONE_STATED, ABOVE, NEGATIVE, SEVERAL, ONE) if isinstance(said, Missing) else 0.0 <= said <= 1.0
 
 
 WORDS_AND_MARKS = """
