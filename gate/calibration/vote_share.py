@@ -20,7 +20,8 @@ class VoteShareCalibrator:
     """Needs the signal ``vote_share``; without a reading of it p is 0 (nothing is known, so nothing is let through)."""
 
     samples: int
-    """How many samples the vote is taken over."""
+    """How many samples were asked for. The vote share is one of those: samples that were not drawn agree with nobody,
+    so fewer of them than this give a lower p, never that of a full vote."""
     kind = "vote_share"
     fingerprint = "uncalibrated"
 

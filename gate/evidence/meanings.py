@@ -22,7 +22,7 @@ from gate.evidence.equivalence import (
     by_quantity,
     judged,
 )
-from gate.evidence.samples import Samples
+from gate.evidence.samples import Samples, asked_for
 from gate.evidence.wordings import Wordings, wordings, written
 from gate.evidence.wordings import answer_text as answer_text
 from gate.evidence.wordings import normalize as normalize
@@ -40,6 +40,8 @@ class Meanings(Fact):
     samples: tuple[int, ...]
     verdicts: Verdicts | None = None
     """What a judge of entailment said, where one was asked: ``similarities`` need not ask it again."""
+    asked: int = 0
+    """How many samples were asked for, where that is more than there are."""
 
 
 class MeaningsSource(BaseModel, extra="forbid", frozen=True):
@@ -101,7 +103,7 @@ class MeaningsSource(BaseModel, extra="forbid", frozen=True):
 
         groups = group(range(len(given.forms)), alike)
         labels = _numbered([groups[place] for place in given.places])
-        return Meanings(cost, labels[0], tuple(labels[1:]), verdicts)
+        return Meanings(cost, labels[0], tuple(labels[1:]), verdicts, asked_for(evidence))
 
     def _judged(self, round_: Round, evidence: Evidence, given: Wordings) -> Flow[tuple[Same, Cost, Verdicts | None]]:
         """A test of two of the wordings that are prose, by their place among those."""

@@ -19,6 +19,8 @@ from gate.types import Generation
 @dataclass(frozen=True)
 class Samples(Fact):
     generations: tuple[Generation, ...]
+    asked: int = 0
+    """How many were asked for, where that is more than there are."""
 
 
 class SamplesSource(BaseModel, extra="forbid", frozen=True):
@@ -49,7 +51,7 @@ class SamplesSource(BaseModel, extra="forbid", frozen=True):
         if not drawn.generations:
             why = f"no sample could be drawn: {drawn.error}" if drawn.error else "the upstream drew no samples"
             raise EvidenceUnavailable(why, drawn.cost)
-        return Samples(drawn.cost, drawn.generations)
+        return Samples(drawn.cost, drawn.generations, self.n)
 
     def _request(self, round_: Round, count: int, place: int) -> Generate:
         seed, of = seed_of(self.seed, place), max(self.n, count)
@@ -62,6 +64,19 @@ def samples_of(evidence: Evidence) -> tuple[Generation, ...]:
     if samples is None:
         raise EvidenceUnavailable(evidence.missing.get(Samples, "no samples were drawn"))
     return samples.generations
+
+
+def asked_for(evidence: Evidence) -> int:
+    """How many samples were asked for this round; 0 where that is not known."""
+    samples = evidence.find(Samples)
+    return 0 if samples is None else samples.asked
+
+
+def spread(count: int) -> Missing | None:
+    """Why so many samples have no spread and no majority, or None where they have: one sample agrees with itself."""
+    if count < 1:
+        return Missing("no samples were drawn")
+    return Missing("one sample has no spread") if count < 2 else None
 
 
 def draft_and_samples(evidence: Evidence) -> tuple[Generation, tuple[Generation, ...]] | Missing:

@@ -8,12 +8,18 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from gate.evidence.meanings import Meanings
+from gate.evidence.samples import spread
 from gate.ports import Evidence, Fact, Missing
 
 
 @dataclass(frozen=True, slots=True)
 class VoteShare:
-    """Share of the samples whose meaning is the draft's: of the *returned* answer, not of the most frequent one."""
+    """Share of the samples whose meaning is the draft's: of the *returned* answer, not of the most frequent one.
+
+    It is the share of the samples that were *asked for*: one that did not come, or said nothing, is no vote for the
+    draft. So whoever counts votes from the share and that number never counts more than there were. Missing for fewer
+    than two samples.
+    """
 
     name = "vote_share"
     bounds = (0.0, 1.0)
@@ -23,15 +29,19 @@ class VoteShare:
         meanings = evidence.find(Meanings)
         if meanings is None:
             return Missing(evidence.missing.get(Meanings, "no samples were drawn"))
-        return sum(label == meanings.draft for label in meanings.samples) / len(meanings.samples)
+        agreeing = sum(label == meanings.draft for label in meanings.samples)
+        return spread(len(meanings.samples)) or agreeing / max(meanings.asked, len(meanings.samples))
 
 
 @dataclass(frozen=True, slots=True)
 class AgreementSignal:
-    """A statistic of the samples' meanings, given how often each occurs and which is the draft's."""
+    """A statistic of the samples' meanings, given how often each occurs and which is the draft's.
+
+    Missing for fewer than two samples.
+    """
 
     name: str
-    statistic: Callable[[Counter[int], int], float | Missing]
+    statistic: Callable[[Counter[int], int], float]
     bounds: tuple[float, float] = (0.0, 1.0)
     needs: tuple[type[Fact], ...] = (Meanings,)
 
@@ -39,13 +49,12 @@ class AgreementSignal:
         meanings = evidence.find(Meanings)
         if meanings is None:
             return Missing(evidence.missing.get(Meanings, "no samples were drawn"))
-        return self.statistic(Counter(meanings.samples), meanings.draft)
+        return spread(len(meanings.samples)) or self.statistic(Counter(meanings.samples), meanings.draft)
 
 
-def fewness(counts: Counter[int], draft: int) -> float | Missing:
+def fewness(counts: Counter[int], draft: int) -> float:
     """``1 - (k - 1) / (m - 1)`` for k meanings among m samples: 1 when there is one meaning, 0 when all differ."""
-    m = counts.total()
-    return Missing("one sample has no spread") if m < 2 else 1.0 - (len(counts) - 1) / (m - 1)
+    return 1.0 - (len(counts) - 1) / (counts.total() - 1)
 
 
 def largest_share(counts: Counter[int], draft: int) -> float:

@@ -16,6 +16,7 @@ from functools import lru_cache
 import numpy as np
 import numpy.typing as npt
 
+from gate.evidence.samples import spread
 from gate.evidence.similarities import Similarities
 from gate.ports import Evidence, Fact, Missing
 
@@ -60,7 +61,7 @@ def eccentricities(w: Rows, cut: float = _CUT) -> Floats:
 
 @dataclass(frozen=True, slots=True)
 class GraphSignal:
-    """A measure of the graph of two or more answers, in [0, 1]."""
+    """A measure of the graph of the draft and two or more samples, in [0, 1]."""
 
     name: str
     measured: Callable[[Rows], float]
@@ -71,8 +72,8 @@ class GraphSignal:
         similarities = evidence.find(Similarities)
         if similarities is None:
             return Missing(evidence.missing.get(Similarities, "no answers were compared"))
-        if len(similarities.rows) < 2:
-            return Missing("one answer has nothing to be compared with")
+        if (why := spread(len(similarities.rows) - 1)) is not None:
+            return why
         return min(1.0, max(0.0, self.measured(similarities.rows)))
 
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from gate.evidence.draft import Draft
 from gate.evidence.meanings import answer_text
-from gate.evidence.samples import Samples, draft_and_samples
+from gate.evidence.samples import Samples, draft_and_samples, spread
 from gate.ports import Evidence, Fact, Missing
 
 
@@ -50,4 +50,4 @@ class TextProbabilityShare:
         logprobs = [sum(token.logprob for token in generation.tokens or ()) for generation in drawn]
         if not all(map(math.isfinite, logprobs)):
             return Missing("a log-probability is no finite number")
-        return local_share(logprobs, [answer_text(generation) == answer for generation in drawn])
+        return spread(len(drawn)) or local_share(logprobs, [answer_text(generation) == answer for generation in drawn])

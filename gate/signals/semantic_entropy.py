@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from gate.evidence.meanings import Meanings
-from gate.evidence.samples import Samples
+from gate.evidence.samples import Samples, spread
 from gate.ports import Evidence, Fact, Missing
 
 
@@ -93,7 +93,8 @@ class SemanticConcentration:
         meanings = evidence.find(Meanings)
         if meanings is None:
             return Missing(evidence.missing.get(Meanings, "no samples were drawn"))
-        return _concentration(discrete_entropy(meanings.samples), len(meanings.samples))
+        m = len(meanings.samples)
+        return spread(m) or _concentration(discrete_entropy(meanings.samples), m)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +113,10 @@ class WeightedSemanticConcentration:
         meanings, samples = evidence.find(Meanings), evidence.find(Samples)
         if meanings is None or samples is None:
             return Missing(evidence.missing.get(Meanings, "no samples were drawn"))
+        if (why := spread(len(samples.generations))) is not None:
+            return why
+        if len(samples.generations) != len(meanings.samples):
+            return Missing("the samples are not those whose meanings are known")
         tokens = [g.tokens for g in samples.generations if g.tokens is not None]
         if len(tokens) < len(samples.generations):
             return Missing("the upstream gave no log-probabilities for its samples")
@@ -119,7 +124,5 @@ class WeightedSemanticConcentration:
         return _concentration(weighted_entropy(meanings.samples, logprobs), len(logprobs))
 
 
-def _concentration(entropy: float, m: int) -> float | Missing:
-    if m < 2:
-        return Missing("one sample has no spread")
+def _concentration(entropy: float, m: int) -> float:
     return min(1.0, max(0.0, 1.0 - entropy / math.log(m)))

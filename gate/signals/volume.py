@@ -14,6 +14,7 @@ from typing import ClassVar
 import numpy as np
 
 from gate.evidence.answer_vectors import AnswerVectors
+from gate.evidence.samples import spread
 from gate.ports import Evidence, Fact, Missing
 
 _EPSILON = 1e-3
@@ -60,6 +61,8 @@ class SemanticCompactness:
         vectors = evidence.find(AnswerVectors)
         if vectors is None:
             return Missing(evidence.missing.get(AnswerVectors, "no answers were embedded"))
+        if (why := spread(len(vectors.rows) - 1)) is not None:
+            return why
         m = len(vectors.cosines)
         if m < 2:
             return Missing("one answer takes up no room")

@@ -15,7 +15,7 @@ from gate.drivers import Recording, ReplayDriver, ThreadedDriver
 from gate.effects import Flow, Generate, Reply, Together
 from gate.errors import EvidenceUnavailable, UpstreamError, UpstreamTimeout
 from gate.evidence import Draft, Samples, SamplesSource
-from gate.evidence.samples import draft_and_samples, samples_of
+from gate.evidence.samples import asked_for, draft_and_samples, samples_of, spread
 from gate.ports import Evidence, Missing, Profile, Round
 from gate.types import Cost, Generation, Generations, Question
 from tests.scripted import Scripted, world_of
@@ -235,3 +235,16 @@ def test_whoever_needs_the_samples_is_told_why_there_are_none() -> None:
             samples_of(evidence)
     assert draft_and_samples(Evidence()) == Missing("there is no draft")
     assert draft_and_samples(drafted.having(Samples(Cost(), ()))) == Missing("no samples were drawn")
+
+
+def test_how_many_were_asked_for_is_kept_beside_those_that_came() -> None:
+    drawn, _ = gathered(SamplesSource(n=3), opening(8, calls_left=1), lambda effect: ["Nigeria"])
+    assert (len(drawn.generations), drawn.asked) == (1, 3)
+    assert asked_for(Evidence().having(drawn)) == 3
+    assert asked_for(Evidence()) == 0
+
+
+def test_fewer_than_two_have_no_spread() -> None:
+    assert spread(0) == Missing("no samples were drawn")
+    assert spread(1) == Missing("one sample has no spread")
+    assert spread(2) is None

@@ -8,14 +8,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gate.calibration import VoteShareCalibrator
 from gate.evidence import Meanings
 from gate.ports import Evidence, Missing
 from gate.signals.agreement import AGREEMENT_SIGNALS, VoteShare
-from gate.types import Cost
+from gate.types import Cost, Reading, SignalVector, Stage
 
 
-def share(draft: int, *samples: int) -> float | Missing:
-    return VoteShare().measure(Evidence().having(Meanings(Cost(), draft, samples)))
+def share(draft: int, *samples: int, asked: int = 0) -> float | Missing:
+    return VoteShare().measure(Evidence().having(Meanings(Cost(), draft, samples, asked=asked)))
 
 
 @pytest.mark.parametrize(("draft", "value"), [(0, 0.6), (1, 0.2), (2, 0.2), (3, 0.0)])
@@ -24,8 +25,23 @@ def test_the_share_is_that_of_the_draft_not_of_the_majority(draft: int, value: f
 
 
 def test_the_draft_itself_has_no_vote() -> None:
-    assert share(0, 1) == 0.0
-    assert share(0, 0) == 1.0
+    assert share(0, 1, 1) == 0.0
+    assert share(0, 0, 0) == 1.0
+
+
+def test_a_sample_that_was_asked_for_and_did_not_come_is_no_vote() -> None:
+    assert share(0, 0, 0, 0, asked=5) == pytest.approx(0.6)
+    assert share(0, 0, 0, asked=1) == 1.0
+
+
+@given(st.integers(2, 32), st.data())
+def test_fewer_samples_than_were_asked_for_never_pass_for_all_of_them(asked: int, data: st.DataObject) -> None:
+    drawn = data.draw(st.integers(2, asked))
+    value = share(0, *[0] * drawn, asked=asked)
+    assert isinstance(value, float)
+    read = SignalVector((Reading("vote_share", value),))
+    p = VoteShareCalibrator(asked).confidence(read, Stage("small")).p
+    assert p <= (drawn + 1) / (drawn + 2) + 1e-9
 
 
 def test_a_reason_why_there_are_no_meanings_is_passed_on() -> None:
@@ -33,7 +49,7 @@ def test_a_reason_why_there_are_no_meanings_is_passed_on() -> None:
     assert VoteShare().measure(Evidence().lacking(Meanings, "is down")) == Missing("is down")
 
 
-LABELS = st.lists(st.integers(0, 4), min_size=1, max_size=12)
+LABELS = st.lists(st.integers(0, 4), min_size=2, max_size=12)
 
 
 @given(LABELS, st.randoms(use_true_random=False))
@@ -83,10 +99,13 @@ def test_how_many_meanings_how_large_and_by_how_much_the_draft_leads(
     assert readings(draft, *samples) == pytest.approx(expected)
 
 
-def test_one_sample_has_no_spread_but_a_share() -> None:
-    said = readings(0, 1)
-    assert said["single_meaning"] == Missing("one sample has no spread")
-    assert (said["largest_meaning_share"], said["draft_mode_margin"]) == (1.0, -1.0)
+@pytest.mark.parametrize(
+    ("samples", "why"), [((), "no samples were drawn"), ((1,), "one sample has no spread"), ((0,), "one sample has no")]
+)
+def test_one_sample_agrees_with_itself_alone(samples: tuple[int, ...], why: str) -> None:
+    for said in (share(0, *samples), *readings(0, *samples).values()):
+        assert isinstance(said, Missing)
+        assert said.reason.startswith(why)
 
 
 @given(LABELS)
