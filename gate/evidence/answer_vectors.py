@@ -14,7 +14,7 @@ from gate.effects import Embed, Flow, embed
 from gate.errors import EvidenceUnavailable
 from gate.evidence.draft import Draft
 from gate.evidence.equivalence import encodable
-from gate.evidence.samples import Samples
+from gate.evidence.samples import DECLINED, Samples, all_decline, samples_of
 from gate.evidence.wordings import Wordings, wordings
 from gate.ports import Evidence, Fact, Profile, Round, Uses
 from gate.types import Cost, Vector
@@ -34,7 +34,8 @@ class AnswerVectors(Fact):
 class AnswerVectorsSource(BaseModel, extra="forbid", frozen=True):
     """Embeds the different wordings of draft and samples with the policy's ``embedder``; needs no call.
 
-    Gathered first, it spares ``meanings`` and ``similarities`` asking the same embedder again.
+    Gathered first, it spares ``meanings`` and ``similarities`` asking the same embedder again. Samples that all decline
+    are not embedded.
     """
 
     name: ClassVar[str] = "answer_vectors"
@@ -51,6 +52,8 @@ class AnswerVectorsSource(BaseModel, extra="forbid", frozen=True):
         return 0
 
     def gather(self, round_: Round, evidence: Evidence) -> Flow[Fact]:
+        if all_decline(samples_of(evidence)):
+            raise EvidenceUnavailable(DECLINED)
         given = wordings(evidence)
         vectors, cost = yield from embedded(self.embedder, given, evidence)
         between = cosines(vectors)[np.ix_(given.places, given.places)]

@@ -22,7 +22,7 @@ from gate.evidence.equivalence import (
     by_quantity,
     judged,
 )
-from gate.evidence.samples import Samples, asked_for
+from gate.evidence.samples import Samples, all_decline, asked_for, samples_of
 from gate.evidence.wordings import Wordings, wordings, written
 from gate.evidence.wordings import answer_text as answer_text
 from gate.evidence.wordings import normalize as normalize
@@ -42,6 +42,8 @@ class Meanings(Fact):
     """What a judge of entailment said, where one was asked: ``similarities`` need not ask it again."""
     asked: int = 0
     """How many samples were asked for, where that is more than there are."""
+    declined: bool = False
+    """Whether every sample declines to answer."""
 
 
 class MeaningsSource(BaseModel, extra="forbid", frozen=True):
@@ -102,8 +104,9 @@ class MeaningsSource(BaseModel, extra="forbid", frozen=True):
             return one in seats and other in seats and same(seats[one], seats[other])
 
         groups = group(range(len(given.forms)), alike)
+        declined = all_decline(samples_of(evidence))
         labels = _numbered([groups[place] for place in given.places])
-        return Meanings(cost, labels[0], tuple(labels[1:]), verdicts, asked_for(evidence))
+        return Meanings(cost, labels[0], tuple(labels[1:]), verdicts, asked_for(evidence), declined)
 
     def _judged(self, round_: Round, evidence: Evidence, given: Wordings) -> Flow[tuple[Same, Cost, Verdicts | None]]:
         """A test of two of the wordings that are prose, by their place among those."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -9,11 +10,13 @@ from pydantic import BaseModel, Field
 
 from gate.effects import Flow, Generate
 from gate.errors import EvidenceUnavailable
-from gate.evidence.asking import request
+from gate.evidence.asking import refused, request
 from gate.evidence.draft import Draft
 from gate.evidence.drawing import fewest_calls, seed_of, several
 from gate.ports import Evidence, Fact, Missing, Profile, Round, Uses
 from gate.types import Generation
+
+DECLINED = "every sample declines"
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class SamplesSource(BaseModel, extra="forbid", frozen=True):
     """Draws ``n`` samples in as few calls as the upstream's profile allows, side by side when it takes several.
 
     An upstream that ignores ``n`` and answers once is asked again for the rest, one by one, as the budget allows.
+    Samples that say nothing (a reply cut off before its first word, say) are left out: they agree with nobody.
     """
 
     name: ClassVar[str] = "samples"
@@ -51,11 +55,18 @@ class SamplesSource(BaseModel, extra="forbid", frozen=True):
         if not drawn.generations:
             why = f"no sample could be drawn: {drawn.error}" if drawn.error else "the upstream drew no samples"
             raise EvidenceUnavailable(why, drawn.cost)
-        return Samples(drawn.cost, drawn.generations, self.n)
+        said = tuple(generation for generation in drawn.generations if _says_something(generation))
+        if not said:
+            raise EvidenceUnavailable("the samples say nothing", drawn.cost)
+        return Samples(drawn.cost, said, self.n)
 
     def _request(self, round_: Round, count: int, place: int) -> Generate:
         seed, of = seed_of(self.seed, place), max(self.n, count)
         return request(round_, n=count, temperature=self.temperature, seed=seed, alternatives=0, of=of)
+
+
+def _says_something(generation: Generation) -> bool:
+    return generation.refusal is not None or not refused(generation)
 
 
 def samples_of(evidence: Evidence) -> tuple[Generation, ...]:
@@ -72,10 +83,20 @@ def asked_for(evidence: Evidence) -> int:
     return 0 if samples is None else samples.asked
 
 
-def spread(count: int) -> Missing | None:
-    """Why so many samples have no spread and no majority, or None where they have: one sample agrees with itself."""
+def all_decline(samples: Iterable[Generation]) -> bool:
+    """Whether no sample answers: what they agree on then is to say nothing, which speaks for no answer."""
+    return all(map(refused, samples))
+
+
+def spread(count: int, declined: bool = False) -> Missing | None:
+    """Why so many samples have no spread and no majority, or None where they have: one sample agrees with itself.
+
+    ``declined``: whether `all_decline`.
+    """
     if count < 1:
         return Missing("no samples were drawn")
+    if declined:
+        return Missing(DECLINED)
     return Missing("one sample has no spread") if count < 2 else None
 
 

@@ -11,11 +11,12 @@ import numpy as np
 from pydantic import BaseModel, Field, model_validator
 
 from gate.effects import Flow
+from gate.errors import EvidenceUnavailable
 from gate.evidence.answer_vectors import Floats, cosines, embedded
 from gate.evidence.draft import Draft
 from gate.evidence.equivalence import Verdicts, judged, likeness
 from gate.evidence.meanings import Meanings
-from gate.evidence.samples import Samples
+from gate.evidence.samples import DECLINED, Samples, all_decline, samples_of
 from gate.evidence.wordings import Wordings, wordings
 from gate.ports import Evidence, Fact, Profile, Round, Uses
 from gate.types import Cost, Entailment
@@ -37,7 +38,7 @@ class Similarities(Fact):
 
 
 class SimilaritiesSource(BaseModel, extra="forbid", frozen=True):
-    """Compares draft and samples two by two; needs no call.
+    """Compares draft and samples two by two; needs no call. Samples that all decline are not compared.
 
     ``jaccard``: words the two share, of all the words they have. ``lexical``: token-sort similarity.
     ``embedding``: cosine of vectors of the policy's ``embedder``, 0 where it is negative.
@@ -73,6 +74,8 @@ class SimilaritiesSource(BaseModel, extra="forbid", frozen=True):
         return 0
 
     def gather(self, round_: Round, evidence: Evidence) -> Flow[Fact]:
+        if all_decline(samples_of(evidence)):
+            raise EvidenceUnavailable(DECLINED)
         given = wordings(evidence)
         alike, cost = yield from self._alike(round_, evidence, given)
         between = np.eye(len(given.forms))

@@ -43,13 +43,16 @@ class AgreementSignal:
     name: str
     statistic: Callable[[Counter[int], int], float]
     bounds: tuple[float, float] = (0.0, 1.0)
+    of_samples: bool = True
+    """Whether it speaks of the samples alone, so that samples that all decline say nothing about an answer."""
     needs: tuple[type[Fact], ...] = (Meanings,)
 
     def measure(self, evidence: Evidence) -> float | Missing:
         meanings = evidence.find(Meanings)
         if meanings is None:
             return Missing(evidence.missing.get(Meanings, "no samples were drawn"))
-        return spread(len(meanings.samples)) or self.statistic(Counter(meanings.samples), meanings.draft)
+        declined = self.of_samples and meanings.declined
+        return spread(len(meanings.samples), declined) or self.statistic(Counter(meanings.samples), meanings.draft)
 
 
 def fewness(counts: Counter[int], draft: int) -> float:
@@ -71,5 +74,5 @@ def draft_lead(counts: Counter[int], draft: int) -> float:
 AGREEMENT_SIGNALS = (
     AgreementSignal("single_meaning", fewness),
     AgreementSignal("largest_meaning_share", largest_share),
-    AgreementSignal("draft_mode_margin", draft_lead, (-1.0, 1.0)),
+    AgreementSignal("draft_mode_margin", draft_lead, (-1.0, 1.0), of_samples=False),
 )

@@ -12,7 +12,7 @@ from typing import ClassVar
 from gate.evidence.asking import refused
 from gate.evidence.draft import Draft
 from gate.evidence.rouge import Words, mean_rouge, mean_rouge_to
-from gate.evidence.samples import Samples, draft_and_samples, spread
+from gate.evidence.samples import Samples, all_decline, draft_and_samples, spread
 from gate.evidence.similarities import pieces
 from gate.evidence.wordings import answer_text, normalize
 from gate.ports import Evidence, Fact, Missing
@@ -34,7 +34,7 @@ class LexicalSimilarity:
         samples = evidence.find(Samples)
         if samples is None:
             return Missing(evidence.missing.get(Samples, "no samples were drawn"))
-        if (why := spread(len(samples.generations))) is not None:
+        if (why := spread(len(samples.generations), all_decline(samples.generations))) is not None:
             return why
         return mean_rouge([_words(generation) for generation in samples.generations])
 

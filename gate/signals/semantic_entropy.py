@@ -94,7 +94,7 @@ class SemanticConcentration:
         if meanings is None:
             return Missing(evidence.missing.get(Meanings, "no samples were drawn"))
         m = len(meanings.samples)
-        return spread(m) or _concentration(discrete_entropy(meanings.samples), m)
+        return spread(m, meanings.declined) or _concentration(discrete_entropy(meanings.samples), m)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +113,7 @@ class WeightedSemanticConcentration:
         meanings, samples = evidence.find(Meanings), evidence.find(Samples)
         if meanings is None or samples is None:
             return Missing(evidence.missing.get(Meanings, "no samples were drawn"))
-        if (why := spread(len(samples.generations))) is not None:
+        if (why := spread(len(samples.generations), meanings.declined)) is not None:
             return why
         if len(samples.generations) != len(meanings.samples):
             return Missing("the samples are not those whose meanings are known")

@@ -44,7 +44,8 @@ def test_what_says_nothing_is_at_a_right_angle_to_all_but_its_equals() -> None:
 
 def test_refusals_alone_are_not_embedded() -> None:
     embedder = ScriptedEmbedder(DIRECTIONS.__getitem__)
-    assert vectors("", Generation("x", refusal="no"), embedder=embedder).cosines == ((1.0, 1.0), (1.0, 1.0))
+    with pytest.raises(EvidenceUnavailable, match="every sample declines"):
+        vectors("Rome", Generation("x", refusal="no"), " ", embedder=embedder)
     assert embedder.asked == []
 
 

@@ -337,3 +337,12 @@ def test_the_tokens_left_are_a_hard_stop_for_the_model_judge_too() -> None:
 def test_a_judge_that_asks_nobody_by_name_is_refused(judge: str, option: str) -> None:
     with pytest.raises(ValidationError, match=f"{judge}.* needs the option '{option}'"):
         MeaningsSource.model_validate({"judge": judge})
+
+
+def test_it_keeps_how_many_were_asked_for_and_whether_all_decline() -> None:
+    no = Generation("", refusal="no")
+    drafted = Evidence().having(Draft(Cost(), Generation("Nigeria"), "small"))
+    for samples, declined in (((no, no), True), ((no, Generation("Togo")), False)):
+        with pytest.raises(StopIteration) as stop:
+            next(MeaningsSource().gather(ROUND, drafted.having(Samples(Cost(), samples, 5))))
+        assert (stop.value.value.asked, stop.value.value.declined) == (5, declined)

@@ -173,7 +173,7 @@ def test_equal_answers_share_a_label_with_the_draft() -> None:
     draft = Draft(Cost(), Generation("nigeria"), "small")
     fact, _ = gathered(source, opening(), lambda effect, place: replies[place], facts=(draft,))
     answers = fact.answers["stop_words"]
-    assert answers.labels == (0, 0, 1, 1, 2)
+    assert answers.labels == (0, 0, 1, 1)
     assert answers.draft == 0
 
 
@@ -188,11 +188,18 @@ def test_answers_alike_are_one_meaning_where_the_policy_says_so() -> None:
     assert labels == [(1, 2), (1, 1)]
 
 
-def test_a_family_of_refusals_alone_is_missing() -> None:
+def test_a_family_that_says_nothing_is_missing() -> None:
     source = PerturbationsSource(families=("sampling", "stop_words"))
     fact, asked = gathered(source, opening(), lambda effect, place: " ")
-    assert fact.missing == {"stop_words": "every answer was a refusal"}
+    assert fact.missing == {"stop_words": "the samples say nothing"}
     assert fact.cost.calls == len(asked) == 1
+
+
+def test_a_family_of_refusals_alone_is_missing() -> None:
+    no = Samples(Cost(), (Generation("", refusal="no"),) * 2)
+    source = PerturbationsSource(families=("sampling", "stop_words"))
+    fact, _ = gathered(source, opening(), facts=(DRAFT, no))
+    assert fact.missing == {"sampling": "every answer was a refusal"}
 
 
 def test_when_nothing_can_be_had_every_reason_and_the_cost_are_told() -> None:

@@ -15,9 +15,9 @@ from gate.drivers import Recording, ReplayDriver, ThreadedDriver
 from gate.effects import Flow, Generate, Reply, Together
 from gate.errors import EvidenceUnavailable, UpstreamError, UpstreamTimeout
 from gate.evidence import Draft, Samples, SamplesSource
-from gate.evidence.samples import asked_for, draft_and_samples, samples_of, spread
+from gate.evidence.samples import all_decline, asked_for, draft_and_samples, samples_of, spread
 from gate.ports import Evidence, Missing, Profile, Round
-from gate.types import Cost, Generation, Generations, Question
+from gate.types import Cost, Generation, Generations, Question, ToolCall
 from tests.scripted import Scripted, world_of
 
 Said = list[str] | UpstreamError
@@ -248,3 +248,27 @@ def test_fewer_than_two_have_no_spread() -> None:
     assert spread(0) == Missing("no samples were drawn")
     assert spread(1) == Missing("one sample has no spread")
     assert spread(2) is None
+    assert spread(2, declined=True) == Missing("every sample declines")
+
+
+def test_samples_that_say_nothing_are_left_out() -> None:
+    source = SamplesSource(n=4)
+    drawn, _ = gathered(source, opening(), lambda effect: ["Nigeria", "", " \n", "Togo"])
+    assert [generation.text for generation in drawn.generations] == ["Nigeria", "Togo"]
+    assert drawn.asked == 4
+    with pytest.raises(EvidenceUnavailable, match="the samples say nothing") as caught:
+        gathered(source, opening(), lambda effect: [""] * 4)
+    assert caught.value.cost == EACH
+
+
+def test_refusals_and_tool_calls_are_kept() -> None:
+    kept = (Generation("", refusal="no"), Generation("", tool_calls=(ToolCall("1", "pay", "{}"),)))
+    flow = SamplesSource(n=3).gather(opening(), Evidence())
+    together = next(flow)
+    assert isinstance(together, Together)
+    reply = Reply(Generations((*kept, Generation("", finish_reason="length"))), EACH)
+    with pytest.raises(StopIteration) as stop:
+        flow.send((reply,))
+    assert stop.value.value.generations == kept
+    assert all_decline(kept[:1])
+    assert not all_decline(kept)

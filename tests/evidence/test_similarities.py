@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from gate.errors import EvidenceUnavailable
 from gate.evidence import AnswerVectorsSource, MeaningsSource, Similarities, SimilaritiesSource
 from gate.evidence.similarities import pieces, shared_words, softened
 from gate.ports import Uses
@@ -34,6 +35,11 @@ def test_words_shared_of_all_words_with_the_draft_first() -> None:
     assert made.rows[0] == pytest.approx((1.0, 1 / 2, 2 / 3, 0.0))
     assert made.rows[2] == pytest.approx((2 / 3, 1 / 3, 1.0, 0.0))
     assert made.cost == Cost()
+
+
+def test_samples_that_all_decline_are_not_compared() -> None:
+    with pytest.raises(EvidenceUnavailable, match="every sample declines"):
+        similarities(JACCARD, "Lagos", "", Generation("no", refusal="no"))
 
 
 def test_the_other_kinds_without_a_judge() -> None:
@@ -100,7 +106,7 @@ SAID = st.lists(
     st.sampled_from(["Lagos", "lagos!", "Lagos, Nigeria", "東京都", "東京", "", "🦁", "3.5"]) | st.just(CALL),
     min_size=1,
     max_size=6,
-)
+).filter(any)
 
 
 @pytest.mark.parametrize("source", KINDS.values(), ids=KINDS)

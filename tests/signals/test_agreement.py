@@ -75,6 +75,15 @@ def test_one_sample_more_that_agrees_never_lowers_it(labels: list[int], data: st
     assert one <= other
 
 
+def test_samples_that_all_decline_agree_on_no_answer_but_are_votes_against_the_draft() -> None:
+    evidence = Evidence().having(Meanings(Cost(), 0, (1, 1, 1), declined=True))
+    said = {signal.name: signal.measure(evidence) for signal in (VoteShare(), *AGREEMENT_SIGNALS)}
+    declines = Missing("every sample declines")
+    assert said == {
+        "vote_share": 0.0, "draft_mode_margin": -1.0, "single_meaning": declines, "largest_meaning_share": declines,
+    }  # fmt: skip
+
+
 def readings(draft: int, *samples: int) -> dict[str, float | Missing]:
     evidence = Evidence().having(Meanings(Cost(), draft, samples))
     return {signal.name: signal.measure(evidence) for signal in AGREEMENT_SIGNALS}

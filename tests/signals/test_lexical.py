@@ -29,7 +29,9 @@ def test_scripts_without_spaces_are_compared_character_by_character() -> None:
 
 def test_refusals_are_alike_and_tool_calls_only_when_equal() -> None:
     pay, pray = (Generation("", tool_calls=(ToolCall("1", "pay", f'{{"to": "{who}"}}'),)) for who in ("Ann", "Anna"))
-    assert readings("", Generation("I will not", refusal="no"), " ") == (1.0, 1.0)
+    no = Generation("I will not", refusal="no")
+    assert readings("", no, " ") == (Missing("every sample declines"), 1.0)
+    assert readings("", no, " ", "Lagos") == pytest.approx((1 / 3, 2 / 3))
     assert readings("", "Lagos", "Lagos") == (1.0, 0.0)
     assert readings(pay, pay, pray) == (0.0, 0.5)
 

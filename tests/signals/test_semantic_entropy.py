@@ -161,3 +161,17 @@ def test_per_token_a_long_answer_is_not_held_to_be_rare() -> None:
     assert isinstance(whole, float)
     assert whole > 0.9
     assert per_token.measure(evidence((0, 0), (Generation("", tokens=()), short))) == 1.0
+
+
+def test_samples_that_all_decline_agree_on_no_answer() -> None:
+    no = Generation("", tokens=(), refusal="no")
+    facts = Evidence().having(Samples(Cost(), (no, no))).having(Meanings(Cost(), 0, (1, 1), declined=True))
+    for signal in (SemanticConcentration(), WeightedSemanticConcentration()):
+        assert signal.measure(facts) == Missing("every sample declines")
+
+
+def test_no_samples_and_samples_of_another_number_are_missing() -> None:
+    for signal in (SemanticConcentration(), WeightedSemanticConcentration()):
+        assert signal.measure(evidence((), ())) == Missing("no samples were drawn")
+    said = WeightedSemanticConcentration().measure(evidence((0, 0), (sample(-1.0),) * 3))
+    assert said == Missing("the samples are not those whose meanings are known")
