@@ -10,7 +10,8 @@ from pydantic import BaseModel
 
 from gate.effects import Flow, Generate, generate
 from gate.errors import EvidenceUnavailable
-from gate.ports import Evidence, Fact, Profile, Round, Uses
+from gate.evidence.log_probabilities import no_number
+from gate.ports import Evidence, Fact, Missing, Profile, Round, Uses
 from gate.prompts import load
 from gate.types import Cost, Generation, Message
 
@@ -54,13 +55,14 @@ class AnswerabilitySource(BaseModel, extra="forbid", frozen=True):
             )
         )
         known = share_of_yes(reply.value.choices[0])
-        reason = "" if known is not None else "neither letter is among the likely tokens"
+        why = no_number(reply.value.choices[0].tokens) or Missing("neither letter is among the likely tokens")
+        reason = "" if known is not None else why.reason
         return Answerability(reply.cost, known, reason)
 
 
 def share_of_yes(generation: Generation) -> float | None:
     """P(A) / (P(A) + P(B)) over the alternatives to the first token, however they are spaced or bracketed."""
-    if not generation.tokens:
+    if not generation.tokens or no_number(generation.tokens) is not None:
         return None
     first = generation.tokens[0]
     masses = {_YES: 0.0, _NO: 0.0}

@@ -17,6 +17,7 @@ from gate.evidence.asking import refused, saying
 from gate.evidence.draft import Draft
 from gate.evidence.drawing import Drawn, fewest_calls, seed_of, several
 from gate.evidence.judging import DECLINED, answered, conversation, listed, or_none, put, shown
+from gate.evidence.log_probabilities import no_number
 from gate.evidence.samples import Samples
 from gate.ports import Evidence, Fact, Missing, Profile, Round, Uses
 from gate.prompts import load
@@ -145,6 +146,8 @@ def options_in(tokens: tuple[TokenLogprob, ...] | None) -> Options | Missing:
     """The options' probabilities at the first token that is more than space and marks, all spellings summed."""
     if not tokens:
         return NO_LOGPROBS
+    if (why := no_number(tokens)) is not None:
+        return why
     token = next((token for token in tokens if _bare(token.token)), tokens[0])
     listed = dict(token.top) | {token.token: token.logprob}
     if len(listed) < 2:

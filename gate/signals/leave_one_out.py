@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gate.evidence.leave_one_out import LeaveOneOut
+from gate.evidence.log_probabilities import no_number
 from gate.evidence.meanings import normalize
 from gate.ports import Evidence, Fact, Missing
 from gate.types import Generation, TokenLogprob
@@ -69,7 +70,9 @@ def _first_token_rows(fact: LeaveOneOut) -> list[dict[Outcome, float]] | None:
 
 
 def _first_token(answer: Generation) -> TokenLogprob | None:
-    """The first token that is more than blank, if alternatives to it are listed."""
+    """The first token that is more than blank, if alternatives to it are listed and all can be read."""
+    if no_number(answer.tokens) is not None:
+        return None
     first = next((token for token in answer.tokens or () if token.token.strip()), None)
     return first if first is not None and any(text != first.token for text, _ in first.top) else None
 
@@ -96,6 +99,8 @@ def weighted_agreement(fact: LeaveOneOut) -> float | Missing:
 
     The lead is one of probability, as in voting over views and decoding paths (MVP: Qu et al. 2024).
     """
+    if (why := next(filter(None, (no_number(answer.tokens) for answer in fact.answers)), None)) is not None:
+        return why
     firsts = [_first_token(answer) for answer in fact.answers]
     leads = [_lead(first) for first in firsts if first is not None]
     if len(leads) < len(firsts):
@@ -132,6 +137,8 @@ class LeaveOneOutSignal:
         fact = evidence.find(LeaveOneOut)
         if fact is None:
             return Missing(evidence.missing.get(LeaveOneOut, "no passage was left out"))
+        if not fact.answers or len(fact.answers) != len(fact.meanings):
+            return Missing("no answer without a passage could be had")
         return self.statistic(fact)
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from gate.evidence.draft import Draft
+from gate.evidence.log_probabilities import no_number
 from gate.evidence.meanings import answer_text
 from gate.evidence.samples import Samples, draft_and_samples, spread
 from gate.ports import Evidence, Fact, Missing
@@ -47,7 +48,7 @@ class TextProbabilityShare:
             return Missing("the draft says nothing")
         if not all(generation.tokens for generation in drawn):
             return Missing("the upstream gave no log-probabilities for its samples")
+        if (why := next(filter(None, (no_number(generation.tokens) for generation in drawn)), None)) is not None:
+            return why
         logprobs = [sum(token.logprob for token in generation.tokens or ()) for generation in drawn]
-        if not all(map(math.isfinite, logprobs)):
-            return Missing("a log-probability is no finite number")
         return spread(len(drawn)) or local_share(logprobs, [answer_text(generation) == answer for generation in drawn])

@@ -17,6 +17,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
+from gate.evidence.log_probabilities import no_number
 from gate.evidence.meanings import Meanings
 from gate.evidence.samples import Samples, spread
 from gate.ports import Evidence, Fact, Missing
@@ -120,6 +121,8 @@ class WeightedSemanticConcentration:
         tokens = [g.tokens for g in samples.generations if g.tokens is not None]
         if len(tokens) < len(samples.generations):
             return Missing("the upstream gave no log-probabilities for its samples")
+        if (why := next(filter(None, map(no_number, tokens)), None)) is not None:
+            return why
         logprobs = [math.fsum(t.logprob for t in own) / (max(1, len(own)) if self.per_token else 1) for own in tokens]
         return _concentration(weighted_entropy(meanings.samples, logprobs), len(logprobs))
 

@@ -20,6 +20,7 @@ from functools import partial
 from math import exp, log
 
 from gate.evidence.draft import Draft
+from gate.evidence.log_probabilities import no_number
 from gate.evidence.spans import answer_tokens, content_tokens, entity_tokens, every_token, first_answer_token
 from gate.ports import Evidence, Fact, Missing
 from gate.types import Generation, TokenLogprob
@@ -66,8 +67,8 @@ class TokenSignal:
         chosen = [tokens[place] for place in self.span.places(draft.generation)]
         if not chosen:
             return Missing(self.span.nothing if tokens else ALL.nothing)
-        if math.isnan(sum(token.logprob for token in chosen)):
-            return Missing("a log-probability is no number")
+        if (why := no_number(tokens)) is not None:
+            return why
         value = self.statistic(chosen)
         return Missing("the upstream lists no alternatives to its tokens") if value is None else value
 

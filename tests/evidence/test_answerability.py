@@ -13,8 +13,8 @@ from gate.errors import EvidenceUnavailable
 from gate.evidence import Answerability, AnswerabilitySource
 from gate.evidence.answerability import share_of_yes
 from gate.ports import Evidence, Profile, Round
-from gate.types import Generation, Question, TokenLogprob
-from tests.scripted import Scripted, always, world_of
+from gate.types import Generation, Generations, Question, TokenLogprob
+from tests.scripted import Scripted, world_of
 
 
 def said(*top: tuple[str, float]) -> Generation:
@@ -39,10 +39,12 @@ def test_the_share_of_yes(generation: Generation, known: float | None) -> None:
     assert value == (None if known is None else pytest.approx(known))
 
 
-def gathered(text: str, profile: Profile, question: str = "Where is Lagos?") -> tuple[Answerability, Scripted]:
+def gathered(
+    text: str | Generations, profile: Profile, question: str = "Where is Lagos?"
+) -> tuple[Answerability, Scripted]:
     asked = Question.from_text(question)
     round_ = Round(0, asked, "small", profile, asked.messages, tokens_left=9)
-    upstream = Scripted("small", always(text))
+    upstream = Scripted("small", lambda effect, place: text)
     driver = ThreadedDriver(world_of({"small": upstream}))
     try:
         fact = driver.run(AnswerabilitySource().gather(round_, Evidence()), Recording())
@@ -83,3 +85,11 @@ def test_a_question_without_text_is_not_asked_about() -> None:
 def test_it_is_a_probability(top: list[tuple[str, float]]) -> None:
     value = share_of_yes(said(*top))
     assert value is None or 0.0 <= value <= 1.0
+
+
+@pytest.mark.parametrize("logprob", [math.nan, math.inf, -math.inf])
+def test_a_log_probability_that_is_none_tells_nothing(logprob: float) -> None:
+    reply = Generation("A", tokens=(TokenLogprob("A", logprob, (("A", logprob), ("B", -1.0))),))
+    assert share_of_yes(reply) is None
+    fact, _ = gathered(Generations((reply,)), Profile())
+    assert (fact.known, fact.reason) == (None, "a log-probability is no finite number")

@@ -16,6 +16,7 @@ from gate.effects import Generate
 from gate.errors import EvidenceUnavailable, UpstreamError
 from gate.evidence import Draft, PTrue, PTrueSource, Samples
 from gate.evidence.judging import DECLINED
+from gate.evidence.log_probabilities import NO_NUMBER
 from gate.evidence.p_true import (
     NO_ALTERNATIVES,
     NO_LOGPROBS,
@@ -282,3 +283,10 @@ def test_a_refusal_is_not_judged() -> None:
 def test_all_votes_together_may_write_no_more_than_the_tokens_left() -> None:
     _, asked = gathered(PTrueSource(votes=10), tokens_left=20)
     assert sum(effect.n * (effect.limit or 0) for effect in asked) <= 20
+
+
+@pytest.mark.parametrize("logprob", [math.nan, math.inf, -math.inf])
+def test_a_log_probability_that_is_none_is_no_reading(logprob: float) -> None:
+    assert options_in((TokenLogprob("A", logprob, (("A", logprob), ("B", -1.0))),)) == NO_NUMBER
+    if logprob != -math.inf:
+        assert options_in((TokenLogprob("A", -1.0, (("B", logprob),)),)) == NO_NUMBER

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gate.evidence import LeaveOneOut
 from gate.ports import Evidence, Missing
-from gate.signals.leave_one_out import LEAVE_ONE_OUT_SIGNALS, dropout_entropies, views
+from gate.signals.leave_one_out import LEAVE_ONE_OUT_SIGNALS, dropout_entropies, views, weighted_agreement
 from gate.types import Cost, Generation, TokenLogprob
 
 SIGNAL = {signal.name: signal for signal in LEAVE_ONE_OUT_SIGNALS}
@@ -140,3 +140,17 @@ def test_dropping_a_passage_that_matters_never_looks_surer_than_dropping_one_tha
         assert isinstance(stands, float)
         assert isinstance(falls, float)
         assert falls < stands
+
+
+def test_a_log_probability_that_is_none_leads_no_rival() -> None:
+    broken = Generation("Lagos", tokens=(TokenLogprob("Lagos", math.nan, (("Lagos", math.nan), ("Togo", -1.0))),))
+    assert weighted_agreement(LeaveOneOut(Cost(), (broken, broken), (0, 0))) == Missing(
+        "a log-probability is no finite number"
+    )
+    assert views(LeaveOneOut(Cost(), (broken, broken), (0, 1))).tolist() == [[1.0, 0.0], [0.0, 1.0]]
+
+
+def test_no_answers_are_missing() -> None:
+    for signal in LEAVE_ONE_OUT_SIGNALS:
+        said = signal.measure(Evidence().having(LeaveOneOut(Cost(), (), ())))
+        assert said == Missing("no answer without a passage could be had")

@@ -175,3 +175,11 @@ def test_no_samples_and_samples_of_another_number_are_missing() -> None:
         assert signal.measure(evidence((), ())) == Missing("no samples were drawn")
     said = WeightedSemanticConcentration().measure(evidence((0, 0), (sample(-1.0),) * 3))
     assert said == Missing("the samples are not those whose meanings are known")
+
+
+@pytest.mark.parametrize("logprob", [math.nan, math.inf, -math.inf, 0.5])
+@pytest.mark.parametrize("per_token", [False, True])
+def test_a_log_probability_that_is_none_is_missing(logprob: float, per_token: bool) -> None:
+    facts = evidence((0, 0, 0), (sample(-1.0), sample(logprob), sample(-1.0)))
+    said = WeightedSemanticConcentration(per_token=per_token).measure(facts)
+    assert said == Missing("a log-probability is no finite number")

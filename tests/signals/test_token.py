@@ -306,4 +306,22 @@ def test_whatever_an_upstream_writes_a_value_is_a_number_within_bounds(text: str
 
 def test_a_log_probability_that_is_no_number_is_missing() -> None:
     said = measured((TokenLogprob("Nigeria", math.nan),))
-    assert said["token_logprob_sum"] == Missing("a log-probability is no number")
+    assert said["token_logprob_sum"] == Missing("a log-probability is no finite number")
+
+
+BROKEN = [
+    TokenLogprob("Nigeria", -math.inf, (("Ghana", -1.0),)),
+    TokenLogprob("Nigeria", -0.1, (("Ghana", math.nan),)),
+    TokenLogprob("Nigeria", -0.1, (("Ghana", math.inf),)),
+    TokenLogprob("Nigeria", 3.0, (("Ghana", -1.0),)),
+]
+
+
+@pytest.mark.parametrize("token", BROKEN, ids=str)
+def test_a_log_probability_that_is_none_says_nothing_of_the_answer(token: TokenLogprob) -> None:
+    assert set(measured((token,)).values()) == {Missing("a log-probability is no finite number")}
+
+
+def test_an_alternative_that_cannot_occur_counts_for_nothing() -> None:
+    said = measured((TokenLogprob("Nigeria", 0.0, (("Ghana", -math.inf),)),))
+    assert (said["token_margin_min"], said["token_gini_mean"], said["token_negentropy_mean"]) == (1.0, 1.0, 0.0)

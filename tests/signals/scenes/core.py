@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 from hypothesis import strategies as st
 
 from gate.evidence import Asked, Draft, Meanings, Passages, Samples
 from gate.ports import Fact
 from gate.types import Cost, Generation, Passage, Question, TokenLogprob, ToolCall
 
-LOGPROBS = st.floats(-40, 0) | st.sampled_from([0.0, -1e4, 1e-7])
+LOGPROBS = st.floats(-40, 0) | st.sampled_from([0.0, -1e4, 1e-7, 1.0, -1e308, -math.inf, math.inf, math.nan])
 TEXTS = st.sampled_from(["Nigeria", "the", "", " ", "東京", "نعم", "🦁", "?!"]) | st.text(max_size=6)
 TOKENS = st.builds(
     TokenLogprob,
