@@ -9,12 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gate.drivers import Recording, ThreadedDriver
+from gate.effects import Reply
 from gate.errors import EvidenceUnavailable
 from gate.evidence import Answerability, AnswerabilitySource
 from gate.evidence.answerability import share_of_yes
 from gate.ports import Evidence, Profile, Round
-from gate.types import Generation, Generations, Question, TokenLogprob
-from tests.scripted import Scripted, world_of
+from gate.types import Cost, Generation, Generations, Question, TokenLogprob
+from tests.scripted import Scripted, always, world_of
 
 
 def said(*top: tuple[str, float]) -> Generation:
@@ -39,12 +40,10 @@ def test_the_share_of_yes(generation: Generation, known: float | None) -> None:
     assert value == (None if known is None else pytest.approx(known))
 
 
-def gathered(
-    text: str | Generations, profile: Profile, question: str = "Where is Lagos?"
-) -> tuple[Answerability, Scripted]:
+def gathered(text: str, profile: Profile, question: str = "Where is Lagos?") -> tuple[Answerability, Scripted]:
     asked = Question.from_text(question)
     round_ = Round(0, asked, "small", profile, asked.messages, tokens_left=9)
-    upstream = Scripted("small", lambda effect, place: text)
+    upstream = Scripted("small", always(text))
     driver = ThreadedDriver(world_of({"small": upstream}))
     try:
         fact = driver.run(AnswerabilitySource().gather(round_, Evidence()), Recording())
@@ -91,5 +90,9 @@ def test_it_is_a_probability(top: list[tuple[str, float]]) -> None:
 def test_a_log_probability_that_is_none_tells_nothing(logprob: float) -> None:
     reply = Generation("A", tokens=(TokenLogprob("A", logprob, (("A", logprob), ("B", -1.0))),))
     assert share_of_yes(reply) is None
-    fact, _ = gathered(Generations((reply,)), Profile())
-    assert (fact.known, fact.reason) == (None, "a log-probability is no finite number")
+    asked = Question.from_text("Where is Lagos?")
+    flow = AnswerabilitySource().gather(Round(0, asked, "small", Profile(), asked.messages), Evidence())
+    next(flow)
+    with pytest.raises(StopIteration) as stop:
+        flow.send(Reply(Generations((reply,)), Cost()))
+    assert (stop.value.value.known, stop.value.value.reason) == (None, "a log-probability is no finite number")
