@@ -28,7 +28,9 @@ class AnswerVectors(Fact):
     rows: tuple[Vector | None, ...]
     """Unit vectors of draft and samples; None for tool calls, refusals and what the embedder sees nothing in."""
     cosines: tuple[tuple[float, ...], ...]
-    """Of each two of them, in [-1, 1]; an answer without a vector is at a right angle to all but its equals."""
+    """Of each two of them, in [-1, 1]; a tool call or a refusal is at a right angle to all but its equals.
+
+    A text that the embedder sees nothing in is left out: where it lies is not known."""
 
 
 class AnswerVectorsSource(BaseModel, extra="forbid", frozen=True):
@@ -56,7 +58,9 @@ class AnswerVectorsSource(BaseModel, extra="forbid", frozen=True):
             raise EvidenceUnavailable(DECLINED)
         given = wordings(evidence)
         vectors, cost = yield from embedded(self.embedder, given, evidence)
-        between = cosines(vectors)[np.ix_(given.places, given.places)]
+        lost = {place for place in given.prose if vectors[place] is None}
+        kept = [place for place in given.places if place not in lost]
+        between = cosines(vectors)[np.ix_(kept, kept)]
         rows = tuple(vectors[place] for place in given.places)
         return AnswerVectors(cost, self.embedder, rows, tuple(map(tuple, between.tolist())))
 

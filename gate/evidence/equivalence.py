@@ -33,6 +33,8 @@ _SHOWN = 2_000
 """Characters of an answer that an upstream is shown."""
 _REPLY = 512
 """Tokens a list of groups may take: three times what the most answers need."""
+_ROUNDING = 1e-3
+"""How far the probabilities of a verdict may be from adding up to 1: judges compute in single precision, or less."""
 _FENCE = re.compile(r"```(?:json)?\n(.*)\n```", re.DOTALL)
 
 
@@ -99,7 +101,7 @@ def _likeliest(verdict: Entailment) -> str:
 def judged(judge: str, question: str, wordings: tuple[str, ...], known: Verdicts | None) -> Flow[tuple[Verdicts, Cost]]:
     """The verdicts on all pairs of wordings, each text with the question before it. ``known`` ones are not asked for.
 
-    Raises `EvidenceUnavailable` when the judge returns fewer or more than it was asked for.
+    Raises `EvidenceUnavailable` as `entailments` does.
     """
     if known is not None and (known.judge, known.wordings) == (judge, wordings):
         return known, Cost()
@@ -108,11 +110,32 @@ def judged(judge: str, question: str, wordings: tuple[str, ...], known: Verdicts
     rows = [[Entailment(1.0, 0.0, 0.0)] * len(texts) for _ in texts]
     cost = Cost()
     if places:
-        reply = yield from entail(Entail(judge, tuple((texts[i], texts[j]) for i, j in places)))
-        cost = reply.cost
-        for (i, j), verdict in zip(places, reply.value.verdicts, strict=True):
+        verdicts, cost = yield from entailments(judge, tuple((texts[i], texts[j]) for i, j in places))
+        for (i, j), verdict in zip(places, verdicts, strict=True):
             rows[i][j] = verdict
     return Verdicts(judge, wordings, tuple(map(tuple, rows))), cost
+
+
+def entailments(judge: str, pairs: tuple[tuple[str, str], ...]) -> Flow[tuple[tuple[Entailment, ...], Cost]]:
+    """A verdict on each pair, in order. What is no verdict is none, rather than one of contradiction.
+
+    Raises `EvidenceUnavailable` when the judge returns fewer or more than it was asked for, or probabilities that are
+    not in [0, 1] or do not add up to 1.
+    """
+    reply = yield from entail(Entail(judge, pairs))
+    verdicts = reply.value.verdicts
+    if len(verdicts) != len(pairs):
+        raise EvidenceUnavailable(
+            f"the judge {judge!r} gave {len(verdicts)} verdicts on {len(pairs)} pairs", reply.cost
+        )
+    if not all(map(_sound, verdicts)):
+        raise EvidenceUnavailable(f"the judge {judge!r} gave verdicts that are no probabilities", reply.cost)
+    return verdicts, reply.cost
+
+
+def _sound(verdict: Entailment) -> bool:
+    shares = (verdict.entailment, verdict.neutral, verdict.contradiction)
+    return all(-_ROUNDING <= p <= 1.0 + _ROUNDING for p in shares) and abs(sum(shares) - 1.0) <= _ROUNDING
 
 
 def by_model(round_: Round, upstream: str, wordings: Sequence[str]) -> Flow[tuple[Same, Cost]]:

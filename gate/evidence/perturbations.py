@@ -13,12 +13,12 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import BaseModel, Field, model_validator
 
-from gate.effects import Entail, Flow, Generate, Reply, entail, generate, together
+from gate.effects import Flow, Generate, Reply, generate, together
 from gate.errors import EvidenceUnavailable, UpstreamError
 from gate.evidence.asking import put_otherwise, quoting, refused, request
 from gate.evidence.draft import Draft, draft_of
 from gate.evidence.drawing import cost_of, first_error, tried
-from gate.evidence.equivalence import alike
+from gate.evidence.equivalence import alike, entailments
 from gate.evidence.meanings import answer_text, group
 from gate.evidence.perturbing import amplified, halves, permuted, without_stop_words
 from gate.evidence.rewriting import rewritings
@@ -207,10 +207,8 @@ class PerturbationsSource(BaseModel, extra="forbid", frozen=True):
         pairs = [] if refused(draft) else halves(draft.text, self.splits, random.Random(self.seed or 0))
         if not pairs or self.judge is None:
             raise EvidenceUnavailable("the draft is not of several sentences")
-        reply = yield from entail(Entail(self.judge, tuple(pairs)))
-        return _Brought(
-            "split", reply.cost, contradictions=tuple(verdict.contradiction for verdict in reply.value.verdicts)
-        )
+        verdicts, cost = yield from entailments(self.judge, tuple(pairs))
+        return _Brought("split", cost, contradictions=tuple(verdict.contradiction for verdict in verdicts))
 
     def _seed(self, family: Family) -> int | None:
         """No two families ask with the same seed, nor with that of the samples."""

@@ -65,7 +65,7 @@ class SemanticCompactness:
             return why
         m = len(vectors.cosines)
         if m < 2:
-            return Missing("one answer takes up no room")
+            return Missing("the embedder has a vector for fewer than two answers")
         most = m * math.log1p(_EPSILON)
         least = math.log(m + _EPSILON) + (m - 1) * math.log(_EPSILON)
         return min(1.0, max(0.0, (most - semantic_volume(vectors.cosines)) / (most - least)))

@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import json
+import math
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gate.drivers import Recording, ThreadedDriver, World
-from gate.errors import UpstreamError
-from gate.evidence.equivalence import Verdicts, alike, by_entailment, by_quantity, encodable, grouping, judged, likeness
+from gate.effects import Entail, Reply
+from gate.errors import EvidenceUnavailable, UpstreamError
+from gate.evidence.equivalence import (
+    Verdicts,
+    alike,
+    by_entailment,
+    by_quantity,
+    encodable,
+    entailments,
+    grouping,
+    judged,
+    likeness,
+)
 from gate.prompts import load
-from gate.types import Cost, Entailment
+from gate.types import Cost, Entailment, Entailments
 from tests.evidence.scripted_judge import NO, YES, ScriptedJudge
 
 
@@ -139,3 +151,31 @@ def test_verdicts_that_are_missing_are_no_evidence() -> None:
     with pytest.raises(UpstreamError, match="gave 1 verdicts for 2 pairs") as caught:
         asked(ScriptedJudge(lambda premise, hypothesis: YES, lost=1), ("a", "b"))
     assert caught.value.cost is not None
+
+
+NONE = [
+    Entailment(math.nan, math.nan, math.nan),
+    Entailment(math.inf, 0.0, 0.0),
+    Entailment(-0.5, 0.5, 1.0),
+    Entailment(0.2, 0.2, 0.2),
+    Entailment(1.0, 1.0, 1.0),
+    Entailment(0.0, 0.0, 0.0),
+]
+
+
+@pytest.mark.parametrize("verdict", NONE, ids=str)
+def test_what_is_no_verdict_is_no_contradiction_but_missing(verdict: Entailment) -> None:
+    flow = judged("nli", "Where?", ("Lagos", "Togo"), None)
+    assert isinstance(next(flow), Entail)
+    with pytest.raises(EvidenceUnavailable, match="verdicts that are no probabilities") as caught:
+        flow.send(Reply(Entailments((YES, verdict)), Cost(prompt_tokens=3)))
+    assert caught.value.cost == Cost(prompt_tokens=3)
+
+
+def test_a_verdict_a_pair_up_to_rounding() -> None:
+    rounded = Entailment(0.9, 0.1, 0.0005)
+    for verdicts, fine in (((YES, rounded), True), ((YES,), False), ((YES, NO, NO), False)):
+        flow = entailments("nli", (("a", "b"), ("b", "a")))
+        next(flow)
+        with pytest.raises(StopIteration if fine else EvidenceUnavailable):
+            flow.send(Reply(Entailments(verdicts), Cost()))

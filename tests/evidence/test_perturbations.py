@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -11,7 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from gate.drivers import Recording, ReplayDriver, ThreadedDriver
-from gate.effects import Entail, Generate
+from gate.effects import Entail, Generate, Reply, Together
 from gate.errors import EvidenceUnavailable, UpstreamError
 from gate.evidence import Draft, Perturbations, PerturbationsSource, Samples
 from gate.evidence.asking import quoting
@@ -297,3 +298,15 @@ def test_it_needs_and_uses_what_its_families_do() -> None:
 def test_options_that_cannot_be_are_refused(wrong: dict[str, Any], reason: str) -> None:
     with pytest.raises(ValidationError, match=reason):
         PerturbationsSource.model_validate(wrong)
+
+
+def test_a_split_judged_by_what_is_no_verdict_is_missing() -> None:
+    flow = PerturbationsSource(families=("split",), judge="judge").gather(opening(), Evidence().having(DRAFT))
+    together = next(flow)
+    assert isinstance(together, Together)
+    (split,) = together.flows
+    asked = next(split)
+    assert isinstance(asked, Entail)
+    with pytest.raises(StopIteration) as stop:
+        split.send(Reply(Entailments((Entailment(math.nan, 0.0, 0.0),) * len(asked.pairs)), Cost()))
+    assert stop.value.value.missing == "the judge 'judge' gave verdicts that are no probabilities"

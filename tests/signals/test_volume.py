@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from gate.evidence import AnswerVectors
 from gate.ports import Evidence, Missing
 from gate.signals.volume import SemanticCompactness, semantic_volume
+from gate.types import Cost
 from tests.signals.scenes.sampling import vectors
 
 SIXTY = [[1.0, 0.5], [0.5, 1.0]]
@@ -83,3 +84,12 @@ def test_the_order_of_the_answers_changes_nothing(directions: list[list[int]], d
 def test_the_volume_lies_between_the_ends_of_the_scale(directions: list[list[int]]) -> None:
     m, volume = len(directions), semantic_volume(vectors(list(directions)).cosines)
     assert math.log(m + 1e-3) + (m - 1) * math.log(1e-3) - 1e-6 <= volume <= m * math.log1p(1e-3) + 1e-9
+
+
+def test_answers_the_embedder_sees_nothing_in_are_left_out() -> None:
+    seen = AnswerVectors(Cost(), "table", ((1.0, 0.0), None, (1.0, 0.0)), ((1.0, 1.0), (1.0, 1.0)))
+    assert SemanticCompactness().measure(Evidence().having(seen)) == pytest.approx(1.0)
+    unseen = AnswerVectors(Cost(), "table", ((1.0, 0.0), None, None), ((1.0,),))
+    assert SemanticCompactness().measure(Evidence().having(unseen)) == Missing(
+        "the embedder has a vector for fewer than two answers"
+    )
