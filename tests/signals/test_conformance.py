@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import builtins
 import io
+import math
 import os
 import re
 import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import NoReturn
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gate.evidence import SOURCES
+from gate.evidence import SOURCES, AnswerVectors, Draft, Meanings, Samples, Similarities
+from gate.evidence.log_probabilities import NO_NUMBER
 from gate.ports import Evidence, Fact, Missing, Signal
 from gate.signals import SIGNALS
+from gate.types import Cost, Generation, TokenLogprob
 from tests.signals.scenes import ALONE, FAMILIES, core
 
 each = pytest.mark.parametrize("signal", SIGNALS, ids=lambda signal: str(signal.name))
@@ -73,6 +77,60 @@ def test_a_value_lies_within_its_bounds_or_is_missing_for_a_reason_and_repeats(e
             low, high = signal.bounds
             assert low <= said <= high, signal.name
         assert signal.measure(evidence) == said, signal.name
+
+
+UNREADABLE = [math.nan, math.inf, 0.5]
+
+
+@settings(max_examples=50, deadline=None)
+@given(logprob=st.sampled_from(UNREADABLE), place=st.integers(0, 4), listed=st.booleans())
+def test_a_log_probability_that_is_none_raises_no_value(logprob: float, place: int, listed: bool) -> None:
+    """Whatever reads the draft's or a sample's tokens is missing; whatever reads none says what it said."""
+    for scene in (SURE, UNSURE):
+        draft, samples = scene.find(Draft), scene.find(Samples)
+        assert draft is not None
+        assert samples is not None
+        generations = list(samples.generations)
+        generations[place] = broken(generations[place], logprob, listed)
+        spoilt = scene.having(Samples(Cost(), tuple(generations)))
+        spoilt = spoilt.having(Draft(Cost(), broken(draft.generation, logprob, listed), "small"))
+        for signal in SIGNALS:
+            said = signal.measure(spoilt)
+            assert said in (signal.measure(scene), NO_NUMBER), signal.name
+            if signal.name.startswith(("token_", "semantic_concentration_", "text_probability_share")):
+                assert isinstance(said, Missing), signal.name
+
+
+def broken(generation: Generation, logprob: float, listed: bool) -> Generation:
+    first, *rest = generation.tokens or ()
+    top = ((first.token, first.logprob), ("other", logprob)) if listed else first.top
+    spoilt = TokenLogprob(first.token, first.logprob if listed else logprob, top)
+    return replace(generation, tokens=(spoilt, *rest))
+
+
+@pytest.mark.parametrize("kept", [0, 1])
+def test_fewer_than_two_samples_have_no_spread_and_no_majority(kept: int) -> None:
+    samples, meanings, alike = SURE.find(Samples), SURE.find(Meanings), SURE.find(Similarities)
+    vectors = SURE.find(AnswerVectors)
+    assert samples and meanings and alike and vectors  # noqa: PT018 - all are in the scene
+    few = SURE.having(replace(samples, generations=samples.generations[:kept]))
+    few = few.having(replace(meanings, samples=meanings.samples[:kept]))
+    few = few.having(Similarities(Cost(), tuple(row[: kept + 1] for row in alike.rows[: kept + 1])))
+    few = few.having(
+        replace(
+            vectors, rows=vectors.rows[: kept + 1], cosines=tuple(r[: kept + 1] for r in vectors.cosines[: kept + 1])
+        )
+    )
+    for signal in SIGNALS:
+        if signal.name.startswith(SPREAD):
+            said = signal.measure(few)
+            assert said == Missing("one sample has no spread" if kept else "no samples were drawn"), signal.name
+
+
+SPREAD = (
+    "vote_share", "single_meaning", "largest_meaning_share", "draft_mode_margin", "semantic_c",
+    "text_probability_share", "graph_", "lexical_similarity",
+)  # fmt: skip
 
 
 @each

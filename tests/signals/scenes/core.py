@@ -7,6 +7,7 @@ import math
 from hypothesis import strategies as st
 
 from gate.evidence import Asked, Draft, Meanings, Passages, Samples
+from gate.evidence.samples import all_decline
 from gate.ports import Fact
 from gate.types import Cost, Generation, Passage, Question, TokenLogprob, ToolCall
 
@@ -33,9 +34,11 @@ def facts(draw: st.DrawFn) -> tuple[Fact, ...]:
     """A draft always; a fact that needs another comes with it, as they are gathered."""
     made: list[Fact] = [Draft(Cost(), draw(GENERATIONS), "small")]
     if draw(st.booleans()):
-        drawn = draw(st.lists(GENERATIONS, min_size=1, max_size=6).map(tuple))
+        drawn = draw(st.lists(GENERATIONS, max_size=6).map(tuple))
         labels = draw(st.lists(st.integers(0, 3), min_size=len(drawn), max_size=len(drawn)).map(tuple))
-        made += [Samples(Cost(), drawn), Meanings(Cost(), 0, labels)]
+        asked = draw(st.integers(0, 8))
+        declined = all_decline(drawn)
+        made += [Samples(Cost(), drawn, asked), Meanings(Cost(), 0, labels, asked=asked, declined=declined)]
     if draw(st.booleans()):
         made.append(Passages(Cost(), draw(PASSAGES)))
     if draw(st.booleans()):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import strategies as st
 
@@ -32,11 +34,13 @@ def vectors(directions: list[list[int] | None]) -> AnswerVectors:
 def facts(draw: st.DrawFn) -> tuple[Fact, ...]:
     made: list[Fact] = []
     if draw(st.booleans()):
-        count = draw(st.integers(1, 7))
+        count = draw(st.integers(0, 7))
         pairs = count * (count - 1) // 2
         made.append(similarities(count, draw(st.lists(SHARES, min_size=pairs, max_size=pairs))))
     if draw(st.booleans()):
-        made.append(vectors(draw(st.lists(DIRECTIONS, min_size=1, max_size=7))))
+        seen = vectors(draw(st.lists(DIRECTIONS, max_size=7)))
+        left = draw(st.integers(0, len(seen.cosines)))
+        made.append(replace(seen, cosines=tuple(row[:left] for row in seen.cosines[:left])))
     return tuple(made)
 
 

@@ -22,7 +22,7 @@ def facts(draw: st.DrawFn) -> tuple[Fact, ...]:
     if draw(st.booleans()):
         made.append(Cautious(Cost(), draw(GENERATIONS), draw(st.booleans()), draw(SIMILARITIES)))
     if draw(st.booleans()):
-        answers = draw(st.lists(GENERATIONS, min_size=1, max_size=5).map(tuple))
+        answers = draw(st.lists(GENERATIONS, max_size=5).map(tuple))
         labels = draw(st.lists(st.integers(0, 3), min_size=len(answers), max_size=len(answers)).map(tuple))
         made.append(LeaveOneOut(Cost(), answers, labels))
     return tuple(made)
