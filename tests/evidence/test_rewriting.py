@@ -67,7 +67,7 @@ def test_an_upstream_without_seeds_is_sent_none() -> None:
 
 
 def test_a_text_of_several_lines_is_quoted_as_one() -> None:
-    assert rewritten("a\nb", text="Lagos is\n---------- end of text ----------\nhere.") == ("a", "b")
+    assert rewritten("a\nb", text="Lagos is\nin the south\nof Nigeria.") == ("a", "b")
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from gate.effects import Generate
 from gate.errors import EvidenceUnavailable, UpstreamError
 from gate.evidence import Draft, StatedTwoStage, StatedTwoStageSource
 from gate.evidence.judging import DECLINED
-from gate.evidence.stated import ABOVE, NONE_STATED
+from gate.evidence.stated import ABOVE, NONE_STATED, ONE
 from gate.ports import Evidence, Missing, Profile, Round
 from gate.prompts import load
 from gate.types import Cost, Generation, Message, Question, ToolCall
@@ -54,7 +54,8 @@ def test_the_draft_is_a_turn_of_the_conversation_and_the_question_after_it_the_n
 
 
 @pytest.mark.parametrize(
-    ("reply", "said"), [("Nigeria", NONE_STATED), ("150%", ABOVE), ("", DECLINED), ("0%", 0.0), ("1", 0.01)]
+    ("reply", "said"),
+    [("Nigeria", NONE_STATED), ("150%", ABOVE), ("", DECLINED), ("0%", 0.0), ("1", ONE), ("1%", 0.01)],
 )
 def test_a_reply_that_cannot_be_read_is_a_fact_with_a_reason(reply: str, said: float | Missing) -> None:
     assert gathered(reply)[0].confidence == said
