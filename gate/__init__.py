@@ -5,7 +5,7 @@
     import gate
 
     gateway = gate.load_gateway("balanced")
-    outcome, trace = gateway.ask(gate.Question.from_text("Where is Lagos?"))
+    outcome, trace = gateway.ask(gate.Question.from_text("Where is Nanjing?"))
 
 `Gateway` and `load_gateway` are imported on first use: ``import gate`` itself stays fast and does no I/O.
 """

@@ -13,11 +13,14 @@ EXAMPLES = Path(__file__).parents[1] / "examples"
 
 def test_asking_from_python() -> None:
     run = subprocess.run(
-        [sys.executable, EXAMPLES / "python" / "ask.py", "Where is Lagos?"], capture_output=True, text=True, check=True
+        [sys.executable, EXAMPLES / "python" / "ask.py", "Where is Nanjing?"],
+        capture_output=True,
+        text=True,
+        check=True,
     )
     lines = run.stdout.splitlines()
     said = lines[0]
-    assert said.startswith(("answer: ", "abstain: "))
+    assert said == "answer: China"
     assert lines[-2] == f"on an event loop: {said}"
     assert lines[-1] == f"replayed, with no calls: {said}"
 

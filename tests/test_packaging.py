@@ -18,7 +18,7 @@ gateway = gate.load_gateway("balanced")
 print(pathlib.Path(gate.__file__).parent.parent)
 print(prompts.locate("policies"))
 print(gateway.name, len(gateway.void), gateway.certified)
-print(gateway.ask(gate.Question.from_text("Where is Lagos?"))[0].action in tuple(gate.Action))
+print(gateway.ask(gate.Question.from_text("Where is Nanjing?"))[0].text)
 """
 
 
@@ -51,7 +51,7 @@ def test_from_a_checkout(tmp_path: Path) -> None:
     at, policies, *works = _show(ROOT, tmp_path)
     assert Path(at) == ROOT
     assert Path(policies) == ROOT / "policies"
-    assert works == ["balanced 0 True", "True"]
+    assert works == ["balanced 0 True", "China"]
 
 
 def test_from_an_editable_install(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_from_an_editable_install(tmp_path: Path) -> None:
     at, policies, *works = done.stdout.splitlines()
     assert Path(at) == ROOT
     assert Path(policies) == ROOT / "policies"
-    assert works == ["balanced 0 True", "True"]
+    assert works == ["balanced 0 True", "China"]
 
 
 def test_from_a_wheel(wheel: Path, tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_from_a_wheel(wheel: Path, tmp_path: Path) -> None:
     at, policies, *works = _show(site, tmp_path)
     assert Path(at) == site
     assert Path(policies) == site / "gate" / "_data" / "policies"
-    assert works == ["balanced 0 True", "True"]
+    assert works == ["balanced 0 True", "China"]
 
 
 def test_the_wheel_holds_the_package_its_data_and_licence_and_nothing_else(wheel: Path) -> None:

@@ -1,6 +1,6 @@
 """Ask from Python: the outcome, why it was decided so, and what another policy would have made of it.
 
-python examples/python/ask.py "Where is Lagos?"
+python examples/python/ask.py "Where is Nanjing?"
 """
 
 from __future__ import annotations
@@ -30,4 +30,4 @@ def main(text: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "Where is Lagos?")
+    main(sys.argv[1] if len(sys.argv) > 1 else "Where is Nanjing?")
