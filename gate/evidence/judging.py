@@ -16,6 +16,7 @@ from gate.effects import Flow, Generate, Reply, generate
 from gate.errors import EvidenceUnavailable
 from gate.evidence.asking import put_otherwise, refused
 from gate.evidence.draft import Draft, draft_of
+from gate.evidence.wordings import arguments_of
 from gate.ports import Evidence, Fact, Missing, Profile, Round, Uses
 from gate.prompts import load
 from gate.types import Generation, Message, Passage
@@ -33,15 +34,8 @@ def answered(evidence: Evidence) -> Generation:
 
 def shown(generation: Generation) -> str:
     """An answer as a judge reads it: its text, and its tool calls as JSON."""
-    calls = [json.dumps({"tool": c.name, "arguments": _arguments(c.arguments)}) for c in generation.tool_calls]
+    calls = [json.dumps({"tool": c.name, "arguments": arguments_of(c)}) for c in generation.tool_calls]
     return "\n".join(part for part in (generation.text.strip(), *calls) if part)
-
-
-def _arguments(text: str) -> object:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):  # whatever a model wrote there is shown as it stands
-        return text
 
 
 def or_none(text: str) -> str:

@@ -14,7 +14,7 @@ from gate.evidence.asking import refused
 from gate.evidence.draft import draft_of
 from gate.evidence.samples import samples_of
 from gate.ports import Evidence
-from gate.types import Generation
+from gate.types import Generation, ToolCall
 
 _NUMBER_OR_MARK = re.compile(r"(?<!\w)-?\.?\d+(?:[-.,:/]\d+)*|[^\w\s]|_")
 _SHORT = 1000
@@ -58,7 +58,7 @@ def wordings(evidence: Evidence, form: Callable[[Generation], str] | None = None
 def answer_text(generation: Generation) -> str:
     """The answer in the form it is compared in: normalised text, or the tool calls with their arguments sorted."""
     if generation.tool_calls:
-        return json.dumps([[call.name, _canonical(call.arguments)] for call in generation.tool_calls], sort_keys=True)
+        return json.dumps([[call.name, arguments_of(call)] for call in generation.tool_calls], sort_keys=True)
     return "" if refused(generation) else normalize(generation.text)
 
 
@@ -67,11 +67,12 @@ def written(generation: Generation) -> str:
     return answer_text(generation) if generation.tool_calls or refused(generation) else generation.text.strip()
 
 
-def _canonical(arguments: str) -> object:
+def arguments_of(call: ToolCall) -> object:
+    """What a tool is called with, as JSON holds it; as it stands where it is none, for a model may write anything."""
     try:
-        return json.loads(arguments)
-    except (ValueError, RecursionError):  # whatever a model wrote there is compared as it stands
-        return arguments
+        return json.loads(call.arguments)
+    except (ValueError, RecursionError):
+        return call.arguments
 
 
 def normalize(text: str) -> str:

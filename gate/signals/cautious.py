@@ -21,10 +21,8 @@ class CautiousAssured:
     needs: ClassVar[tuple[type[Fact], ...]] = (Cautious,)
 
     def measure(self, evidence: Evidence) -> float | Missing:
-        cautious = evidence.find(Cautious)
-        if cautious is None:
-            return Missing(evidence.missing.get(Cautious, "it was not asked for an answer only if sure"))
-        return _assured(cautious.generation)
+        cautious = _asked(evidence)
+        return cautious if isinstance(cautious, Missing) else _assured(cautious.generation)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +34,17 @@ class CautiousAgreement:
     needs: ClassVar[tuple[type[Fact], ...]] = (Cautious,)
 
     def measure(self, evidence: Evidence) -> float | Missing:
-        cautious = evidence.find(Cautious)
-        if cautious is None:
-            return Missing(evidence.missing.get(Cautious, "it was not asked for an answer only if sure"))
+        cautious = _asked(evidence)
+        if isinstance(cautious, Missing):
+            return cautious
         if not _assured(cautious.generation):
             return 0.0
         return 1.0 if cautious.same else cautious.similarity
+
+
+def _asked(evidence: Evidence) -> Cautious | Missing:
+    missing = evidence.missing.get(Cautious, "it was not asked for an answer only if sure")
+    return evidence.find(Cautious) or Missing(missing)
 
 
 def _assured(generation: Generation) -> float:
