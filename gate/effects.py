@@ -146,7 +146,16 @@ def effect_key(effect: Ask | Retrieve) -> str:
     What the budget had left (``cap``) and who gave the seed are not asked: the same request later in a budget has the
     same key.
     """
-    fields = {name: value for name, value in asdict(effect).items() if name not in _NOT_ASKED}
+    return _hash(effect, _NOT_ASKED)
+
+
+def family_key(effect: Generate) -> str:
+    """The same for all requests that differ in nothing but how many answers they ask for."""
+    return _hash(effect, _NOT_ASKED | {"n"})
+
+
+def _hash(effect: Ask | Retrieve, left_out: frozenset[str]) -> str:
+    fields = {name: value for name, value in asdict(effect).items() if name not in left_out}
     asked = [type(effect).__name__, _canonical(fields)]
     text = json.dumps(asked, sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:24]

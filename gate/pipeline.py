@@ -233,13 +233,13 @@ def _judge(rule: Rule, draft: Generation, confidence: Confidence, stage: Stage, 
         decision = rule.decide(Confidence(0.0, 0.0, 0.0, calibrated=confidence.calibrated), stage, allowed)
         action = Action.ABSTAIN if decision.action is Action.ANSWER else decision.action
         return dataclasses.replace(decision, action=action, reason="model_declined")
-    if _cut_short(draft):  # the calibrator was fitted on whole answers
+    if cut_short(draft):  # the calibrator was fitted on whole answers
         decision = rule.decide(dataclasses.replace(confidence, out_of_distribution=True), stage, allowed)
         return dataclasses.replace(decision, reason="cut_short", detail=_CUT_SHORT)
     return rule.decide(confidence, stage, allowed)
 
 
-def _cut_short(draft: Generation) -> bool:
+def cut_short(draft: Generation) -> bool:
     """Whether the draft ended because it might be no longer, and not because all was said."""
     return draft.finish_reason == "length"
 
@@ -247,7 +247,7 @@ def _cut_short(draft: Generation) -> bool:
 def _possible(plan: Plan, standing: Standing) -> frozenset[Action]:
     ways = {action for action, route in plan.routes.items() if route.open(standing.round)}
     draft = draft_of(standing.evidence).generation
-    if standing.tier + 1 < len(plan.tiers) and not _cut_short(draft):  # more evidence does not complete an answer
+    if standing.tier + 1 < len(plan.tiers) and not cut_short(draft):  # more evidence does not complete an answer
         ways.add(Action.GATHER)
     return frozenset(ways - {Action.ANSWER, Action.ABSTAIN})
 

@@ -47,6 +47,14 @@ class PriceSettings(_Part):
     completion: float = Field(default=0, ge=0)
 
 
+class CostSettings(_Part):
+    """What it costs whoever runs the gate, in US dollars, when a wrong answer goes out and when a question is left
+    unanswered; what the models charge comes on top. Tuning looks for the least of all three under the promise."""
+
+    wrong: float = Field(default=1.0, ge=0)
+    abstain: float = Field(default=0.1, gt=0)
+
+
 class UpstreamSettings(BaseModel):
     """A model endpoint. Keys beyond these are the options of its ``kind`` and are checked by it."""
 
@@ -123,6 +131,8 @@ class CertificateSettings(_Part):
     bound: float = Field(ge=0, le=1)
     segment: str
     date: str
+    labels: str = ""
+    """Who said what is right, and how far they are to be trusted."""
     fingerprints: dict[str, str]
 
     @model_validator(mode="after")
@@ -138,6 +148,7 @@ class Policy(_Part):
     name: Name
     summary: str = ""
     promise: Promise
+    costs: CostSettings = CostSettings()
     upstreams: dict[Name, UpstreamSettings] = Field(min_length=1)
     ladder: tuple[Name, ...] = Field(min_length=1)
     """Upstreams from the first asked to the strongest."""
@@ -196,6 +207,10 @@ class Policy(_Part):
                 yield f"the {kind} {name!r} stands twice", place
         if not self.tiers[0] or self.tiers[0][0] != "draft":
             yield "the first tier must start with 'draft'", ("tiers",)
+        rounds = {f"{name}/{book}" for name in self.ladder for book in ("closed_book", "with_passages")}
+        for name in self.rule.answer_at_in:
+            if name not in rounds:
+                yield f"there is no round {name!r}; there are {sorted(rounds)}", ("rule", "answer_at_in", name)
 
     @property
     def fingerprint(self) -> str:

@@ -185,8 +185,13 @@ class Stage:
     tier: int = 0
 
     @property
+    def round_key(self) -> str:
+        """Whose draft it is: the same for all tiers."""
+        return f"{self.upstream}/{'with_passages' if self.passages else 'closed_book'}"
+
+    @property
     def key(self) -> str:
-        return f"{self.upstream}/{'with_passages' if self.passages else 'closed_book'}/tier{self.tier}"
+        return f"{self.round_key}/tier{self.tier}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,6 +325,8 @@ class Certificate:
     fingerprints: Mapping[str, str]
     """What was running: ``gate`` (its version), ``policy``, ``calibrator``, ``retriever``, and ``upstream:``,
     ``embedder:``, ``judge:``, ``prompt:`` and ``file:`` with each name."""
+    labels: str = ""
+    """Who said what is right, and how far they are to be trusted."""
 
 
 # --- traces ------------------------------------------------------------------------------------------------------
@@ -347,6 +354,10 @@ class TapeEntry:
     key: str
     kind: str
     cost: Cost
+    family: str = ""
+    """The hash of a request for several answers without their number: fewer of them can be told from the same reply."""
+    n: int = 1
+    """How many answers were asked for."""
     generations: Generations | None = None
     cap: int | None = None
     """The most tokens the budget left for each of the generations."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Any, TypeVar
 
 from gate.drivers.world import Recording, search_failed
@@ -22,9 +23,11 @@ from gate.effects import (
     Together,
     advance,
     effect_key,
+    family_key,
 )
 from gate.errors import EvidenceUnavailable, GateError, ReplayGap, UpstreamError, UpstreamTimeout
-from gate.types import Generations, TapeEntry
+from gate.ports import Price
+from gate.types import Generations, TapeEntry, Usage
 
 T = TypeVar("T")
 
@@ -32,13 +35,19 @@ T = TypeVar("T")
 class ReplayDriver:
     """Answers every effect from a tape, so that a flow can be run again with no calls.
 
-    Raises `ReplayGap` when the flow asks for something the tape does not hold: such a flow cannot be judged from it.
+    With ``prices``, a request for several answers can also be answered with the first of a recorded reply to the same
+    request for more of them; its cost is reckoned anew, but for the time, of which only the longer is known. Raises
+    `ReplayGap` when the flow asks for something the tape does not hold: such a flow cannot be judged from it.
     """
 
-    def __init__(self, tape: Iterable[TapeEntry]) -> None:
+    def __init__(self, tape: Iterable[TapeEntry], prices: Mapping[str, Price] | None = None) -> None:
         self._replies: dict[str, deque[TapeEntry]] = {}
+        self._families: dict[str, list[TapeEntry]] = {}
+        self._prices = prices
         for entry in tape:
             self._replies.setdefault(entry.key, deque()).append(entry)
+            if entry.family and prices is not None:
+                self._families.setdefault(entry.family, []).append(entry)
 
     def run(self, flow: Flow[T], recording: Recording) -> T:
         reply: Any = None
@@ -67,7 +76,7 @@ class ReplayDriver:
                     error = kind(failed.upstream, failed.cause, said=failed.said, status=failed.status)
                     error.cost = entry.cost
                     raise error
-                return Reply(_value(entry), entry.cost)
+                return recorded_reply(entry)
             case Together(flows):
                 return tuple(self.run(flow, recording) for flow in flows)
             case Observe(step):
@@ -76,15 +85,41 @@ class ReplayDriver:
 
     def _next(self, effect: Ask | Retrieve) -> TapeEntry:
         replies = self._replies.get(effect_key(effect))
-        if not replies:
+        entry = replies.popleft() if replies else self._first_of_more(effect)
+        if entry is None:
             raise ReplayGap(
                 f"this cannot be told from the recording: it holds no reply to a request for {_asked(effect)}, which "
                 "the recorded policy did not make"
             )
-        entry = replies.popleft()
         if isinstance(effect, Generate) and entry.generations and entry.cap != effect.cap:
             _check_lengths(entry.generations, recorded=entry.cap, now=effect.cap, asked=effect.max_tokens)
         return entry
+
+    def _first_of_more(self, effect: Ask | Retrieve) -> TapeEntry | None:
+        """The first answers of a reply to a request for more of the same."""
+        if not isinstance(effect, Generate) or effect.n < 2 or not self._families:
+            return None
+        held = self._families.get(family_key(effect), [])
+        wider = min((entry for entry in held if entry.n > effect.n), key=lambda entry: entry.n, default=None)
+        if wider is None or wider.generations is None or self._prices is None:
+            return None
+        held.remove(wider)
+        return _thinned(wider, wider.generations, effect.n, self._prices.get(effect.upstream, Price()))
+
+
+def _thinned(entry: TapeEntry, held: Generations, n: int, price: Price) -> TapeEntry:
+    """The entry as if only ``n`` answers had been asked for."""
+    kept = held.choices[:n]
+    lengths = [None if choice.tokens is None else len(choice.tokens) for choice in held.choices]
+    written = held.usage.completion_tokens
+    if None in lengths or not any(lengths):
+        written = round(written * len(kept) / len(held.choices))
+    else:
+        written = round(written * sum(filter(None, lengths[:n])) / sum(filter(None, lengths)))
+    usage = Usage(held.usage.prompt_tokens, written)
+    money = (usage.prompt_tokens * price.prompt + written * price.completion) / 1e6
+    cost = replace(entry.cost, completion_tokens=written, money=money)
+    return replace(entry, n=n, cost=cost, generations=replace(held, choices=kept, usage=usage))
 
 
 def _asked(effect: Ask | Retrieve) -> str:
@@ -99,9 +134,10 @@ def _asked(effect: Ask | Retrieve) -> str:
             return "a search"
 
 
-def _value(entry: TapeEntry) -> Any:
+def recorded_reply(entry: TapeEntry) -> Reply[Any]:
+    """What a driver sent back when this was recorded. The entry must not be that of a failure."""
     held = (entry.generations, entry.passages, entry.vectors, entry.entailments)
-    return next(value for value in held if value is not None)
+    return Reply(next(value for value in held if value is not None), entry.cost)
 
 
 def _check_lengths(held: Generations, *, recorded: int | None, now: int | None, asked: int | None) -> None:

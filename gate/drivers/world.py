@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from gate.effects import Ask, Embed, Entail, Generate, Reply, Retrieve, effect_key
+from gate.effects import Ask, Embed, Entail, Generate, Reply, Retrieve, effect_key, family_key
 from gate.errors import EvidenceUnavailable, GateError, UpstreamError, UpstreamTimeout
 from gate.ports import Embedder, Endpoint, EntailmentJudge, LocalEndpoint, Retriever, Upstream
 from gate.types import Cost, Entailments, Failure, Generations, Passage, Step, TapeEntry, Vectors
@@ -160,6 +160,8 @@ def tape_entry(effect: Ask | Retrieve, cost: Cost, value: Any = None, error: Ups
         key=effect_key(effect),
         kind=type(effect).__name__.lower(),
         cost=cost,
+        family=family_key(effect) if isinstance(effect, Generate) and effect.n > 1 else "",
+        n=effect.n if isinstance(effect, Generate) else 1,
         generations=value if isinstance(value, Generations) else None,
         cap=effect.cap if isinstance(effect, Generate) else None,
         passages=value if isinstance(value, tuple) else None,

@@ -9,11 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gate.effects import Flow
-from gate.errors import EvidenceUnavailable
+from gate.errors import EvidenceUnavailable, UpstreamError
+from gate.evidence.asking import refused
 from gate.evidence.draft import draft_of
-from gate.pipeline import Plan, Standing, enter, gather
+from gate.pipeline import Plan, Standing, cut_short, enter, gather
 from gate.ports import Ending, Evidence, Round
-from gate.types import Action, Decision, Question, SignalVector, Stage
+from gate.types import Action, Cost, Decision, Question, SignalVector, Stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,19 +24,29 @@ class Seen:
     stage: Stage
     vector: SignalVector
     draft: str
+    cost: Cost
+    """What coming here from the stage before it cost."""
+    declined: bool = False
+    """The model gave no answer: there is nothing to let through."""
+    cut_short: bool = False
+    """The draft is not whole: neither let through, nor asked more about."""
 
 
 def full_evidence(plan: Plan, question: Question) -> Flow[tuple[Seen, ...]]:
-    """Every stage of the plan: each upstream of the ladder, closed book and with passages, tier after tier."""
+    """Every stage of the plan: each upstream of the ladder, closed book and with passages, tier after tier.
+
+    Raises `UpstreamError` when there is no first draft. A later draft that cannot be had leaves its stages out, as the
+    pipeline leaves out that way.
+    """
     seen: list[Seen] = []
-    closed: Round | None = plan.opening(question)
-    while closed is not None:
-        evidence = yield from _tiers(plan, closed, seen)
-        reading = yield from _open(plan, closed, evidence, Action.RETRIEVE)
-        if reading is not None:
-            yield from _tiers(plan, reading, seen)
-        closed = yield from _open(plan, closed, evidence, Action.ESCALATE)
-    return tuple(seen)
+    closed = plan.opening(question)
+    evidence = yield from _tiers(plan, closed, seen)
+    while True:
+        yield from _opened(plan, closed, evidence, Action.RETRIEVE, seen)
+        further = yield from _opened(plan, closed, evidence, Action.ESCALATE, seen)
+        if further is None:
+            return tuple(seen)
+        closed, evidence = further
 
 
 def _tiers(plan: Plan, round_: Round, seen: list[Seen]) -> Flow[Evidence]:
@@ -43,18 +54,24 @@ def _tiers(plan: Plan, round_: Round, seen: list[Seen]) -> Flow[Evidence]:
     for tier in range(len(plan.tiers)):
         if tier:
             standing = yield from gather(plan, round_, tier, standing.evidence)
-        draft = draft_of(standing.evidence).generation.text
-        seen.append(Seen(round_.stage(tier), standing.vector, draft))
+        draft = draft_of(standing.evidence).generation
+        stage, cost = round_.stage(tier), standing.cost
+        seen.append(Seen(stage, standing.vector, draft.text, cost, refused(draft), cut_short(draft)))
     return standing.evidence
 
 
-def _open(plan: Plan, round_: Round, evidence: Evidence, action: Action) -> Flow[Round | None]:
+def _opened(
+    plan: Plan, round_: Round, evidence: Evidence, action: Action, seen: list[Seen]
+) -> Flow[tuple[Round, Evidence] | None]:
+    """The round a route opens from here, with all its evidence; None where it leads nowhere."""
     route = plan.routes.get(action)
     if route is None or not route.open(round_):
         return None
     decision = Decision(action, "full_evidence", round_.stage(0))
     try:
         opened = yield from route.follow(round_, evidence, decision)
-    except EvidenceUnavailable:
+        if isinstance(opened, Ending):
+            return None
+        return opened, (yield from _tiers(plan, opened, seen))
+    except (EvidenceUnavailable, UpstreamError):
         return None
-    return None if isinstance(opened, Ending) else opened

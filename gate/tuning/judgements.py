@@ -25,7 +25,7 @@ class Judgements:
     p: Array
     """The last decision's confidence that its draft is right; nan where there was none."""
     correct: Array
-    """1 where the draft that confidence is about (the answer, if it was let through) is right, 0 where wrong, else nan."""
+    """1 where the draft it is about (the answer, if it was let through) is right, 0 where it is wrong, else nan."""
     first_correct: Array
     """The same of the first draft: what would have been said without gate."""
     calls: Array

@@ -1,0 +1,315 @@
+"""A collection: labelled questions, every reply that was had for them, and what was made of the answers. One file.
+
+SQLite in write-ahead mode, so that nothing that was paid for is lost however the process ends, and so that a collection
+of any size is read row by row. ``gate collect`` fills it, ``gate grade`` labels its answers, ``gate tune`` and
+``gate eval`` read it. It holds the questions and answers in clear: treat it as the traffic it came from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sqlite3
+import threading
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from pydantic import TypeAdapter
+
+from gate.errors import ConfigError
+from gate.evidence.meanings import normalize
+from gate.tuning.examples import Example
+from gate.types import Cost, TapeEntry
+
+VERSION = 1
+_AT_ONCE = 64
+"""Questions read at a time."""
+MAGIC = b"SQLite format 3\x00"
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+CREATE TABLE IF NOT EXISTS examples (
+    place INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, question TEXT NOT NULL UNIQUE, example BLOB NOT NULL,
+    tape BLOB, answers TEXT, cost TEXT, failure TEXT);
+CREATE TABLE IF NOT EXISTS journal (place INTEGER NOT NULL, entry BLOB NOT NULL);
+CREATE INDEX IF NOT EXISTS journal_place ON journal (place);
+CREATE TABLE IF NOT EXISTS labels (
+    id TEXT NOT NULL, answer TEXT NOT NULL, correct INTEGER, grader TEXT NOT NULL, reason TEXT NOT NULL,
+    human INTEGER NOT NULL, PRIMARY KEY (id, answer, human));
+"""
+_EXAMPLE = TypeAdapter(Example)
+_TAPE = TypeAdapter(tuple[TapeEntry, ...])
+_ENTRY = TypeAdapter(TapeEntry)
+_COST = TypeAdapter(Cost)
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """Whether an answer is right, and who says so. ``correct`` is None where the grader could not tell."""
+
+    correct: bool | None
+    grader: str
+    reason: str = ""
+    human: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """One question with everything known of it. ``labels`` are by answer text; a person's goes before a grader's."""
+
+    place: int
+    example: Example
+    tape: tuple[TapeEntry, ...]
+    answers: tuple[str, ...]
+    labels: Mapping[str, Label]
+
+    def correct(self, answer: str) -> bool | None:
+        label = self.labels.get(answer)
+        return None if label is None else label.correct
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """What became of the questions of a file."""
+
+    new: int
+    known: int
+    """Already in the collection, from an earlier run."""
+    repeated: int
+    """The same question again under another id: asked once."""
+
+
+class Collection:
+    """The file. Safe to share between threads of one process."""
+
+    def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
+        self.path = path
+        self._db = connection
+        self._lock = threading.Lock()
+
+    @classmethod
+    def create(cls, path: Path) -> Self:
+        """Open a collection, or begin one where there is none."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return cls._open(path)
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open one that is there. Raises `ConfigError`."""
+        if not path.is_file():
+            raise ConfigError("there is no such collection: 'gate collect' makes one", where=str(path))
+        return cls._open(path)
+
+    @classmethod
+    def _open(cls, path: Path) -> Self:
+        if path.is_file() and path.stat().st_size and not is_collection(path):
+            raise ConfigError("this file is no collection of 'gate collect'", where=str(path))
+        try:
+            connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
+            connection.execute("PRAGMA journal_mode=WAL")
+            connection.execute("PRAGMA synchronous=NORMAL")
+            connection.executescript(_SCHEMA)
+        except sqlite3.Error as error:
+            raise ConfigError(f"cannot use this collection: {error}", where=str(path)) from error
+        made = cls(path, connection)
+        version = made.meta.get("version")
+        if version is None:
+            made.remember(version=str(VERSION))
+        elif version != str(VERSION):
+            connection.close()
+            raise ConfigError(f"written in format {version}; this gate reads {VERSION}", where=str(path))
+        return made
+
+    def close(self) -> None:
+        self._db.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    @property
+    def meta(self) -> dict[str, str]:
+        """What is said of the whole: ``version``, ``policy`` (name), ``running`` (JSON of fingerprints)."""
+        return dict(self._rows("SELECT name, value FROM meta"))
+
+    def remember(self, **said: str) -> None:
+        self._write("INSERT OR REPLACE INTO meta VALUES (?, ?)", said.items())
+
+    # --- questions -----------------------------------------------------------------------------------------------
+
+    def add(self, examples: Iterable[Example]) -> Added:
+        """Put questions in. Raises `ConfigError`, with nothing put in, when one contradicts what is there."""
+        new = known = repeated = 0
+        with self._lock:
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                for example in examples:
+                    match self._add(example):
+                        case "new":
+                            new += 1
+                        case "known":
+                            known += 1
+                        case _:
+                            repeated += 1
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+        return Added(new, known, repeated)
+
+    def _add(self, example: Example) -> str:
+        question = question_key(example)
+        packed = _packed(_EXAMPLE.dump_python(example))
+        twin = self._db.execute("SELECT id, example FROM examples WHERE question = ?", (question,)).fetchone()
+        if twin is None:
+            if self._db.execute("SELECT 1 FROM examples WHERE id = ?", (example.id,)).fetchone():
+                raise ConfigError(f"the id {example.id!r} stands for another question already", where=str(self.path))
+            self._db.execute(
+                "INSERT INTO examples (id, question, example) VALUES (?, ?, ?)", (example.id, question, packed)
+            )
+            return "new"
+        held: Example = _EXAMPLE.validate_python(_unpacked(twin[1]))
+        if held.split and example.split and held.split != example.split:
+            raise ConfigError(
+                f"the question of {example.id!r} ({example.split} split) is also that of {held.id!r} ({held.split} "
+                "split): what is tuned on it must not be judged on it; leave it in one of them",
+                where=str(self.path),
+            )
+        if held.id != example.id:
+            return "repeated"
+        self._db.execute("UPDATE examples SET example = ? WHERE id = ?", (packed, example.id))
+        return "known"
+
+    def todo(self) -> list[int]:
+        """Places of the questions without full evidence."""
+        return [place for (place,) in self._rows("SELECT place FROM examples WHERE tape IS NULL ORDER BY place")]
+
+    def example(self, place: int) -> Example:
+        ((packed,),) = self._rows("SELECT example FROM examples WHERE place = ?", (place,))
+        found: Example = _EXAMPLE.validate_python(_unpacked(packed))
+        return found
+
+    def count(self) -> tuple[int, int]:
+        """Questions, and those of them with full evidence."""
+        ((all_, done),) = self._rows("SELECT count(*), count(tape) FROM examples")
+        return all_, done
+
+    def spent(self) -> Cost:
+        """What all that was collected cost."""
+        finished = self._rows("SELECT cost FROM examples WHERE cost IS NOT NULL")
+        begun = self._rows("SELECT entry FROM journal")
+        costs = [_COST.validate_python(json.loads(cost)) for (cost,) in finished]
+        costs += [_ENTRY.validate_python(_unpacked(packed)).cost for (packed,) in begun]
+        return sum(costs, Cost())
+
+    # --- evidence ------------------------------------------------------------------------------------------------
+
+    def journal(self, place: int, entries: Sequence[TapeEntry]) -> None:
+        """Keep replies of a question under way."""
+        rows = [(place, _packed(_ENTRY.dump_python(entry))) for entry in entries]
+        self._write("INSERT INTO journal VALUES (?, ?)", rows)
+
+    def journaled(self, place: int) -> list[TapeEntry]:
+        rows = self._rows("SELECT entry FROM journal WHERE place = ? ORDER BY rowid", (place,))
+        return [_ENTRY.validate_python(_unpacked(packed)) for (packed,) in rows]
+
+    def finish(self, place: int, tape: Sequence[TapeEntry], answers: Iterable[str], cost: Cost) -> None:
+        """A question's evidence is complete."""
+        texts = _text(list(dict.fromkeys(answers)))
+        row = (_packed(_TAPE.dump_python(tuple(tape))), texts, _text(_COST.dump_python(cost)))
+        with self._lock:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.execute(
+                "UPDATE examples SET tape = ?, answers = ?, cost = ?, failure = NULL WHERE place = ?", (*row, place)
+            )
+            self._db.execute("DELETE FROM journal WHERE place = ?", (place,))
+            self._db.execute("COMMIT")
+
+    def fail(self, place: int, reason: str) -> None:
+        """No first draft could be had. The question stays to be done."""
+        self._write("UPDATE examples SET failure = ? WHERE place = ?", [(reason, place)])
+
+    def collected(self) -> Iterator[Collected]:
+        """Every question with full evidence, in the order of the file; one at a time in memory."""
+        columns = "SELECT place, example, tape, answers FROM examples"
+        query = f"{columns} WHERE place > ? AND tape IS NOT NULL ORDER BY place LIMIT {_AT_ONCE}"
+        place = 0
+        while rows := self._rows(query, (place,)):
+            for place, packed, tape, answers in rows:
+                example: Example = _EXAMPLE.validate_python(_unpacked(packed))
+                held = _TAPE.validate_python(_unpacked(tape))
+                yield Collected(place, example, held, tuple(json.loads(answers)), self.labels_of(example.id))
+
+    # --- labels --------------------------------------------------------------------------------------------------
+
+    def label(self, labels: Mapping[tuple[str, str], Label]) -> None:
+        """Labels by (id of the question, answer). A grader's never takes the place of a person's."""
+        rows = [
+            (
+                id_,
+                _text(answer),
+                None if label.correct is None else int(label.correct),
+                label.grader,
+                label.reason,
+                label.human,
+            )
+            for (id_, answer), label in labels.items()
+        ]
+        self._write("INSERT OR REPLACE INTO labels VALUES (?, ?, ?, ?, ?, ?)", rows)
+
+    def labels_of(self, id_: str, *, human: bool | None = None) -> dict[str, Label]:
+        """Labels of a question's answers: a person's where there is one, unless ``human`` asks for one kind alone."""
+        rows = self._rows(
+            "SELECT answer, correct, grader, reason, human FROM labels WHERE id = ? ORDER BY human", (id_,)
+        )
+        return {
+            json.loads(answer): Label(None if correct is None else bool(correct), grader, reason, bool(by))
+            for answer, correct, grader, reason, by in rows
+            if human is None or bool(by) == human
+        }
+
+    # --- the database --------------------------------------------------------------------------------------------
+
+    def _rows(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
+        with self._lock, closing(self._db.execute(query, values)) as cursor:
+            return cursor.fetchall()
+
+    def _write(self, statement: str, rows: Iterable[Sequence[Any]]) -> None:
+        with self._lock:
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.executemany(statement, rows)
+            self._db.execute("COMMIT")
+
+
+def is_collection(path: Path) -> bool:
+    """Whether a file is SQLite's, and so not a log of JSON lines."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(MAGIC)) == MAGIC
+    except OSError as error:
+        raise ConfigError(f"cannot be read: {error.strerror}", where=str(path)) from error
+
+
+def question_key(example: Example) -> str:
+    """The same for questions that differ in nothing but case, articles, punctuation and spaces."""
+    said = [[message.role, normalize(message.content), message.wire] for message in example.question.messages]
+    return hashlib.sha256(_text([said, example.question.options]).encode()).hexdigest()
+
+
+def _packed(value: Any) -> bytes:
+    return zlib.compress(_text(value).encode(), 1)
+
+
+def _unpacked(packed: bytes) -> Any:
+    return json.loads(zlib.decompress(packed))
+
+
+def _text(value: Any) -> str:
+    """The standard library's JSON holds what stricter ones refuse: lone surrogates and infinities."""
+    return json.dumps(value, separators=(",", ":"))

@@ -1,0 +1,57 @@
+"""Never ask the same thing twice: replies that are remembered are not asked for again."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any, Protocol, TypeVar
+
+from gate.drivers.replay import recorded_reply
+from gate.effects import Ask, Done, Effect, Flow, Observe, Retrieve, Together, advance
+from gate.errors import GateError
+from gate.types import TapeEntry
+
+T = TypeVar("T")
+
+
+class Memory(Protocol):
+    """Replies to one question's requests, from an earlier run that was broken off."""
+
+    def recall(self, effect: Ask | Retrieve) -> TapeEntry | None:
+        """The reply to this request, once; the same request made again is another one (samples without a seed)."""
+        ...
+
+    def note(self) -> None:
+        """A reply has come: keep it, whatever happens next."""
+        ...
+
+
+def remembered(flow: Flow[T], memory: Memory) -> Flow[T]:
+    """The flow, with what is remembered answered from memory and the rest performed and noted."""
+    reply: Any = None
+    error: GateError | None = None
+    with contextlib.closing(flow):
+        while True:
+            effect = advance(flow, reply, error)
+            if isinstance(effect, Done):
+                return effect.result
+            reply, error = None, None
+            try:
+                reply = yield from _perform(effect, memory)
+            except GateError as raised:
+                error = raised
+
+
+def _perform(effect: Effect, memory: Memory) -> Flow[Any]:
+    match effect:
+        case Observe():
+            return (yield effect)
+        case Together(flows):
+            return (yield Together(tuple(remembered(flow, memory) for flow in flows)))
+        case _:
+            entry = memory.recall(effect)
+            if entry is not None:
+                return recorded_reply(entry)
+            try:
+                return (yield effect)
+            finally:
+                memory.note()
