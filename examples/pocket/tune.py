@@ -27,7 +27,7 @@ from gate.pipeline import Plan, answer
 from gate.pocket.world import Fact, Split, facts_of
 from gate.policy import Policy, find, read
 from gate.signals import SIGNALS
-from gate.tuning.fit import Labelled, fit
+from gate.tuning.fit import Labelled, Readings, fit
 from gate.tuning.full_evidence import Seen, full_evidence
 from gate.types import Question, TapeEntry
 
@@ -86,7 +86,8 @@ def fitted(rows: list[Collected]) -> LogisticCalibrator:
         there.sort(key=lambda pair: surest[id(pair[0])])
         reached = sum(surest[id(row)] < NOMINAL for row, _ in there)
         there = there[: max(reached, ENOUGH)]
-        stages[stage.key] = fit([Labelled(seen.vector, row.right(seen.draft)) for row, seen in there], bounds)
+        readings = Readings.of([Labelled(seen.vector, row.right(seen.draft)) for row, seen in there])
+        stages[stage.key] = fit(readings, names, bounds)
         so_far = LogisticCalibrator(signals=names, stages=stages)
         for row, seen in there:
             surest[id(row)] = max(surest[id(row)], so_far.confidence(seen.vector, stage).p)

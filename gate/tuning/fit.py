@@ -10,28 +10,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from gate.calibration.logistic import SignalWeight, StageWeights
-from gate.errors import MissingExtra
+from gate.calibration.probabilities import probabilities, sigmoid
+from gate.tuning.regression import FOLDS, PENALTIES, Rows, covariance_of, held_out_loss, minimise
+from gate.tuning.scales import Standard
 from gate.types import SignalVector
 
-try:
-    from scipy.optimize import minimize
-except ModuleNotFoundError as error:
-    raise MissingExtra("scipy", "tune") from error
-
 Array = npt.NDArray[np.float64]
-_PENALTIES = (0.0003, 0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
-_FOLDS = 5
-_KNOCK_OUT = 0.3
-"""Chance of each signal to be knocked out in the repeated rows."""
-_SMALLEST_CLIP = 1e-7
-_LEAST_RELEVANCE = 0.3
-"""A signal that tells nothing by itself is penalised about ten times as much as the most telling one, and no more."""
+Integers = npt.NDArray[np.intp]
+FEWEST = 20
+"""Labelled answers, with both right and wrong ones, without which nothing can be learned."""
+_ROWS_TO_CHOOSE_ON, _ROWS_TO_FIT_ON = 50_000, 200_000
+Bounds = Mapping[str, tuple[float, float]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,171 +39,278 @@ class Labelled:
     """Answers to the same question are kept together in cross-validation; without one, an answer stands alone."""
 
 
-def fit(rows: Sequence[Labelled], bounds: Mapping[str, tuple[float, float]], *, seed: int = 0) -> StageWeights:
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """What signals said of n labelled answers of one stage. Raises ValueError for arrays that do not belong together.
+
+    ``values`` may be float32 or float64. Infinite values and weights that are negative or sum to 0 are refused.
+    """
+
+    values: npt.NDArray[np.floating[Any]]
+    """[n, k], higher = more likely right, nan = missing."""
+    correct: npt.NDArray[Any]
+    """[n], 0 or 1."""
+    questions: npt.NDArray[np.integer[Any]]
+    """[n]: rows with the same number, in any stage, answer the same question and are never parted."""
+    weights: npt.NDArray[np.floating[Any]] | None = None
+    """[n], how many answers of the traffic each stands for; None: as many as any other."""
+
+    def __post_init__(self) -> None:
+        n = len(self.values)
+        if self.values.ndim != 2 or self.correct.shape != (n,) or self.questions.shape != (n,):
+            shapes = f"{self.values.shape}, {self.correct.shape} and {self.questions.shape}"
+            raise ValueError(f"values must be [n, k], correct and questions [n], got {shapes}")
+        if not np.issubdtype(self.questions.dtype, np.integer):
+            raise ValueError(f"questions must be whole numbers, got {self.questions.dtype}")
+        if not np.isin(self.correct, (0, 1)).all():
+            raise ValueError("correct must be 0 or 1: leave answers without a label out")
+        if any(np.isinf(column).any() for column in self.values.T):
+            raise ValueError("a value is infinite: give nan where a signal is missing")
+        w = self.weights
+        if w is not None and (w.shape != (n,) or not np.isfinite(w).all() or (n and (w.min() < 0 or not w.sum() > 0))):
+            raise ValueError("weights must be [n], finite, not negative and not all 0")
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __getitem__(self, rows: Integers | npt.NDArray[np.bool_]) -> Readings:
+        weights = None if self.weights is None else self.weights[rows]
+        return Readings(self.values[rows], self.correct[rows], self.questions[rows], weights)
+
+    @classmethod
+    def of(cls, rows: Sequence[Labelled]) -> Readings:
+        """The rows as arrays. Raises ValueError unless all hold the same signals in the same order."""
+        names = [reading.signal for reading in rows[0].vector.readings] if rows else []
+        if any([reading.signal for reading in row.vector.readings] != names for row in rows):
+            raise ValueError("every row must hold the same signals in the same order")
+        values = [[np.nan if r.value is None else r.value for r in row.vector.readings] for row in rows]
+        numbers: dict[str | int, int] = {}
+        questions = [numbers.setdefault(row.question or place, len(numbers)) for place, row in enumerate(rows)]
+        return cls(
+            np.array(values, dtype=np.float64).reshape(len(rows), len(names)),
+            np.array([row.correct for row in rows], dtype=np.float64),
+            np.array(questions, dtype=np.int64),
+        )
+
+
+def fit(
+    readings: Readings, names: Sequence[str], bounds: Bounds, *, prior: StageWeights | None = None, seed: int = 0
+) -> StageWeights:
     """Fit one stage. ``bounds`` are the signals' ranges, which say on what scale they are weighed (see `Scale.of`).
 
-    The penalty is chosen by 5-fold cross-validated log-loss. Raises ValueError with fewer than 20 rows or when all
-    labels are the same: nothing can be learned then.
+    The penalty is chosen by 5-fold cross-validated log-loss. With a ``prior``, its weights are what the fit shrinks to
+    where that foretells better than shrinking to nothing; fewer than `FEWEST` answers, or of one kind only, then take
+    the prior's weights with an intercept of their own. Without one they raise ValueError: nothing can be learned.
     """
-    labels = np.array([row.correct for row in rows], dtype=np.float64)
-    if len(rows) < 20 or labels.min() == labels.max():
-        raise ValueError(f"need 20 labelled answers with both right and wrong ones, got {len(rows)}")
-    names = [reading.signal for reading in rows[0].vector.readings]
-    if any([reading.signal for reading in row.vector.readings] != names for row in rows):
-        raise ValueError("every row must hold the same signals in the same order")
-    raw = np.array([[np.nan if r.value is None else r.value for r in row.vector.readings] for row in rows])
-    scales = [Scale.of(bounds[name], column) for name, column in zip(names, raw.T, strict=True)]
-    scaled, mean, scale = _standardize(raw, scales)
-    rng = np.random.default_rng(seed)
-    penalty = _best_penalty(scaled, labels, _folds([row.question for row in rows], rng))
-    ridge = penalty * _reluctance(scaled, labels)
-    theta = _minimize(*_knocked_out(scaled, labels, rng), ridge)
+    _check(names, [readings])
+    fold = _folds([readings], seed)[0]
+    if prior is None:
+        _enough([readings])
+        standard = Standard.of(readings.values, [bounds[name] for name in names])
+        return _fitted(readings, names, standard, fold, None, seed)
+    if list(prior.signals) != list(names):
+        raise ValueError(f"the prior has the signals {list(prior.signals)}, the readings {list(names)}")
+    learned = list(prior.signals.values())
+    theta = np.array([prior.intercept, *(s.weight for s in learned), *(s.missing for s in learned)])
+    return _fitted(readings, names, Standard.of_fitted(prior), fold, _Shared(theta, (theta,) * FOLDS), seed)
+
+
+def fit_stages(
+    stages: Mapping[str, Readings], names: Sequence[str], bounds: Bounds, *, seed: int = 0
+) -> dict[str, StageWeights]:
+    """Fit several stages that learn from each other, as far as that helps each.
+
+    One fit over all stages, with an intercept for each, is the prior that every stage's weights shrink to; how much,
+    cross-validation says for each stage (a stage of many answers keeps its own). Stages of fewer than `FEWEST` answers,
+    or of one kind only, take the shared weights with an intercept of their own. Raises ValueError when not even all
+    stages together have `FEWEST` answers of both kinds.
+    """
+    _check(names, list(stages.values()))
+    _enough(list(stages.values()))
+    if len(stages) == 1:
+        return {key: fit(readings, names, bounds, seed=seed) for key, readings in stages.items()}
+    listed = list(stages.values())
+    standard = Standard.of(np.vstack([r.values for r in listed]), [bounds[name] for name in names])
+    folds = _folds(listed, seed)
+    shared = _shared(listed, folds, standard, seed)
+    return {
+        key: _fitted(readings, names, standard, fold, shared, seed)
+        for (key, readings), fold in zip(stages.items(), folds, strict=True)
+    }
+
+
+def out_of_fold(readings: Readings, names: Sequence[str], bounds: Bounds, *, seed: int = 0) -> Array:
+    """p [n], each by a calibrator that saw no answer to that question."""
+    fold, p = _folds([readings], seed)[0], np.empty(len(readings))
+    for held in range(FOLDS):
+        stage = fit(readings[fold != held], names, bounds, seed=seed)
+        p[fold == held] = probabilities(stage, readings.values[fold == held])[0]
+    return p
+
+
+def _check(names: Sequence[str], stages: Sequence[Readings]) -> None:
+    if len(set(names)) != len(names) or any(r.values.shape[1] != len(names) for r in stages):
+        shapes = [r.values.shape for r in stages]
+        raise ValueError(f"need one column for each of the {len(names)} names, all different, got {shapes}")
+
+
+def _enough(stages: Sequence[Readings]) -> None:
+    n = sum(len(r) for r in stages)
+    right = sum(int(r.correct.sum()) for r in stages)
+    if n < FEWEST or not 0 < right < n:
+        raise ValueError(f"need {FEWEST} labelled answers with both right and wrong ones, got {n}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """Parameters to shrink to, [1 + 2k] each: those of all rows, and for each fold those that did not see it."""
+
+    whole: Array
+    without: tuple[Array, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Shrinkage:
+    """How strongly weights are drawn, and whether to the shared ones or to nothing."""
+
+    penalty: float
+    shared: bool
+
+    def ridge(self, rows: Rows) -> Array:
+        if not self.shared:
+            return self.penalty * rows.reluctance()
+        return np.asarray(np.r_[0.0, np.full(2 * rows.scaled.shape[1], self.penalty)])
+
+
+def _fitted(
+    readings: Readings, names: Sequence[str], standard: Standard, fold: Integers, shared: _Shared | None, seed: int
+) -> StageWeights:
+    n, k = readings.values.shape
+    right, rng = int(readings.correct.sum()), np.random.default_rng(seed)
+    if shared is not None and (n < FEWEST or not 0 < right < n):
+        rows = _rows(readings, standard)
+        theta = shared.whole.copy()
+        theta[0] = _own_intercept(rows, theta)
+        return _stage(names, standard, theta, covariance_of(rows, theta, np.full(1 + 2 * k, 1 / max(n, 1))), n)
+    if shared is not None:
+        standard = standard.centred_on(readings.values)
+    kept = _drawn(readings.questions, _ROWS_TO_CHOOSE_ON, rng)
+    chosen = _chosen(_rows(readings[kept], standard), fold[kept], shared)
+    rows = _rows(readings[_drawn(readings.questions, _ROWS_TO_FIT_ON, rng)], standard)
+    ridge = chosen.ridge(rows)
+    theta = minimise(rows.with_knock_outs(rng), ridge, k, shared.whole if shared and chosen.shared else None)
+    return _stage(names, standard, theta, covariance_of(rows, theta, ridge), n)
+
+
+def _rows(readings: Readings, standard: Standard) -> Rows:
+    """Standardised; weights sum to the number of equally heavy rows that would tell as much (Kish 1965)."""
+    n = len(readings)
+    weights = np.ones(n) if readings.weights is None else readings.weights.astype(np.float64)
+    weights = weights * (weights.sum() / max(float(weights @ weights), 1e-300))
+    correct = readings.correct.astype(np.float64)
+    return Rows(standard.apply(readings.values), correct, weights, np.zeros(n, dtype=np.intp))
+
+
+def _shared(stages: Sequence[Readings], folds: Sequence[Integers], standard: Standard, seed: int) -> _Shared:
+    """One fit over all stages, each with an intercept of its own and its values measured from its own means."""
+    rng, k = np.random.default_rng(seed), len(standard.scales)
+    place = np.repeat(np.arange(len(stages)), [len(r) for r in stages])
+    questions, fold = np.concatenate([r.questions for r in stages]), np.concatenate(folds)
+    kept = _drawn(questions, _ROWS_TO_CHOOSE_ON, rng)
+    parts = []
+    for number, readings in enumerate(stages):
+        own = standard.centred_on(readings.values) if len(readings) >= FEWEST else standard
+        parts.append(_rows(readings[kept[place[kept] == number] - int((place < number).sum())], own))
+    rows = Rows(
+        np.vstack([part.scaled for part in parts]),
+        np.concatenate([part.correct for part in parts]),
+        np.concatenate([part.weights for part in parts]),
+        place[kept],
+        len(stages),
+    )
+    penalty = _chosen(rows, fold[kept], None).penalty
+
+    def fitted(some: Rows) -> Array:
+        ridge = penalty * some.reluctance()
+        ridge[1 : 1 + len(stages)] = 1 / some.weights.sum()
+        theta = minimise(some.with_knock_outs(np.random.default_rng(seed)), ridge, k)
+        level = theta[0] + np.bincount(some.groups, some.weights, len(stages)) @ theta[1 : 1 + len(stages)] / (
+            some.weights.sum()
+        )
+        return np.asarray(np.r_[level, theta[1 + len(stages) :]])
+
+    return _Shared(fitted(rows), tuple(fitted(rows[fold[kept] != held]) for held in range(FOLDS)))
+
+
+def _chosen(rows: Rows, fold: Integers, shared: _Shared | None) -> _Shrinkage:
+    """By the log-loss of rows held out."""
+    k = rows.scaled.shape[1]
+    ways = [_Shrinkage(penalty, False) for penalty in sorted(PENALTIES, reverse=True)]
+    if shared is not None:
+        ways += [_Shrinkage(penalty, True) for penalty in sorted((*PENALTIES, 10.0, 100.0), reverse=True)]
+    losses = dict.fromkeys(ways, 0.0)
+    for held in range(FOLDS):
+        kept, unseen = rows[fold != held], rows[fold == held]
+        if not len(unseen.correct) or not len(kept.correct):
+            continue
+        made, theta = kept.with_knock_outs(np.random.default_rng(held)), None
+        for way in ways:  # each fit begins where the one before it ended
+            ridge = way.ridge(kept)
+            ridge[1 : 1 + rows.n_groups] = 1 / len(kept.correct)
+            centre = shared.without[held] if shared and way.shared else None
+            theta = minimise(made, ridge, k, centre, theta)
+            losses[way] += held_out_loss(unseen, theta)
+    return min(losses, key=losses.__getitem__)
+
+
+def _own_intercept(rows: Rows, theta: Array) -> float:
+    """The most likely intercept for these weights under a standard normal prior around the shared one."""
+    offset, level = rows.design()[:, 1:] @ theta[1:], float(theta[0])
+    reach = float(rows.weights.sum()) + 1.0
+    low, high = level - reach, level + reach
+    for _ in range(100):  # the slope rises from below zero at low to above it at high
+        middle = (low + high) / 2
+        slope = rows.weights @ (sigmoid(middle + offset) - rows.correct) + middle - level
+        low, high = (low, middle) if slope > 0 else (middle, high)
+    return (low + high) / 2
+
+
+def _stage(names: Sequence[str], standard: Standard, theta: Array, covariance: Array, n: int) -> StageWeights:
     k = len(names)
-    design = _design(scaled)
     return StageWeights(
         intercept=float(theta[0]),
         signals={
             name: SignalWeight(
-                transform=scales[i].transform,
-                clip=scales[i].clip,
-                mean=float(mean[i]),
-                scale=float(scale[i]),
+                transform=standard.scales[i].transform,
+                clip=standard.scales[i].clip,
+                mean=float(standard.mean[i]),
+                scale=float(standard.deviation[i]),
                 weight=float(max(0.0, theta[1 + i])),
                 missing=float(min(0.0, theta[1 + k + i])),
-                low=_extreme(raw[:, i], np.nanmin),
-                high=_extreme(raw[:, i], np.nanmax),
+                low=float(standard.low[i]),
+                high=float(standard.high[i]),
             )
             for i, name in enumerate(names)
         },
-        covariance=tuple(tuple(float(x) for x in row) for row in _covariance(design, theta, ridge)),
-        n=len(rows),
+        covariance=tuple(tuple(float(x) for x in row) for row in covariance),
+        n=n,
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Scale:
-    """On what scale a signal is weighed, and how near to the ends of its range values are told apart."""
-
-    transform: Literal["identity", "logit", "negative_log"]
-    clip: float
-
-    @classmethod
-    def of(cls, bounds: tuple[float, float], column: Array) -> Scale:
-        """Logit for what lies in [0, 1], minus the log of the distance for what ends at 0, else as it is.
-
-        The clip is half of the distance from the end that only one in a hundred of the values inside undercuts: half
-        a vote for a share of votes, and far less for a probability that is known to many digits. A fixed clip would
-        make one vote more of five a leap, or call everything above 99.99 % the same.
-        """
-        values = column[~np.isnan(column)]
-        if bounds == (0.0, 1.0):
-            return cls("logit", _clip(np.minimum(values, 1.0 - values)))
-        if bounds[1] == 0.0 and bounds[0] == -np.inf:
-            return cls("negative_log", _clip(-values))
-        return cls("identity", 1e-4)
-
-    def apply(self, column: Array) -> Array:
-        """`gate.calibration.logistic.transformed` for a column with holes."""
-        match self.transform:
-            case "logit":
-                clipped = np.clip(column, self.clip, 1 - self.clip)
-                return np.asarray(np.log(clipped / (1 - clipped)))
-            case "negative_log":
-                return np.asarray(-np.log(np.maximum(self.clip, -column)))
-        return column
+def _folds(stages: Sequence[Readings], seed: int) -> list[Integers]:
+    """A fold for each row of each stage, the same for all answers to one question."""
+    questions = np.concatenate([readings.questions for readings in stages])
+    distinct, place = np.unique(questions, return_inverse=True)
+    fold = (np.random.default_rng(seed).permutation(len(distinct)) % FOLDS)[place]
+    return list(np.split(fold, np.cumsum([len(r) for r in stages])[:-1]))
 
 
-def _clip(distances: Array) -> float:
-    inside = distances[distances > 0.0]
-    if not len(inside):
-        return 1e-4
-    return float(np.clip(np.quantile(inside, 0.01, method="lower") / 2, _SMALLEST_CLIP, 0.25))
-
-
-def _extreme(column: Array, of: Any) -> float:
-    return 0.0 if np.isnan(column).all() else float(of(column))
-
-
-def _standardize(raw: Array, scales: Sequence[Scale]) -> tuple[Array, Array, Array]:
-    values = np.column_stack([scale.apply(column) for scale, column in zip(scales, raw.T, strict=True)])
-    there = ~np.isnan(values)
-    count = np.maximum(1, there.sum(0))
-    mean = np.where(there, values, 0.0).sum(0) / count
-    scale = np.sqrt(np.where(there, (values - mean) ** 2, 0.0).sum(0) / count)
-    scale[scale < 1e-9] = 1.0
-    return (values - mean) / scale, mean, scale
-
-
-def _design(scaled: Array) -> Array:
-    """Columns: 1, standardised values (0 where missing), missing flags."""
-    absent = np.isnan(scaled)
-    return np.hstack([np.ones((len(scaled), 1)), np.where(absent, 0.0, scaled), absent.astype(np.float64)])
-
-
-def _knocked_out(scaled: Array, labels: Array, rng: np.random.Generator) -> tuple[Array, Array, Array]:
-    """Design, labels and row weights: every row as it is, and once more with signals knocked out, half as heavy."""
-    holes = np.where(rng.random(scaled.shape) < _KNOCK_OUT, np.nan, scaled)
-    design = np.vstack([_design(scaled), _design(holes)])
-    weights = np.concatenate([np.full(len(labels), 2 / 3), np.full(len(labels), 1 / 3)])
-    return design, np.concatenate([labels, labels]), weights
-
-
-def _reluctance(scaled: Array, labels: Array) -> Array:
-    """How much dearer than the most telling signal's each weight is: 0 for the intercept, [1 + 2k].
-
-    1 / r^2 for a signal whose correlation with the label is r times the strongest (an adaptive ridge; Zou 2006 has the
-    idea for the lasso). With a hundred signals and few errors, most of what correlates does so by chance.
-    """
-    there = np.where(np.isnan(scaled), 0.0, scaled)  # standardised: the mean is 0
-    told = np.asarray(np.maximum(0.0, there.T @ (labels - labels.mean())))
-    relevance = np.clip(told / max(told.max(initial=0.0), 1e-9), _LEAST_RELEVANCE, 1.0)
-    return np.asarray(np.r_[0.0, relevance**-2.0, np.ones(len(relevance))])
-
-
-def _minimize(design: Array, labels: Array, weights: Array, ridge: Array, start: Array | None = None) -> Array:
-    k = (design.shape[1] - 1) // 2
-    share = weights / weights.sum()
-
-    def objective(theta: Array) -> tuple[float, Array]:
-        z = design @ theta
-        over = np.logaddexp(0.0, z)
-        loss = share @ (over - labels * z) + 0.5 * ridge @ theta**2
-        slope = (share * (np.exp(z - over) - labels)) @ design + ridge * theta
-        return float(loss), slope
-
-    limits = [(None, None), *[(0.0, None)] * k, *[(None, 0.0)] * k]
-    begin = np.zeros(1 + 2 * k) if start is None else start
-    found = minimize(objective, begin, jac=True, bounds=limits, method="L-BFGS-B")
-    return np.asarray(found.x, dtype=np.float64)
-
-
-def _folds(questions: Sequence[str], rng: np.random.Generator) -> npt.NDArray[np.intp]:
-    """A fold for each row, the same for all answers to one question."""
-    keys = [question or place for place, question in enumerate(questions)]
-    order = {key: int(place) for place, key in zip(rng.permutation(len(set(keys))), dict.fromkeys(keys), strict=True)}
-    return np.array([order[key] % _FOLDS for key in keys])
-
-
-def _best_penalty(scaled: Array, labels: Array, fold: npt.NDArray[np.intp]) -> float:
-    losses = dict.fromkeys(_PENALTIES, 0.0)
-    for held in range(_FOLDS):
-        kept = fold != held
-        made = _knocked_out(scaled[kept], labels[kept], np.random.default_rng(held))
-        unseen, theta = _design(scaled[~kept]), None
-        reluctance = _reluctance(scaled[kept], labels[kept])
-        for penalty in sorted(_PENALTIES, reverse=True):  # each fit begins where the one before it ended
-            theta = _minimize(*made, penalty * reluctance, theta)
-            z = unseen @ theta
-            losses[penalty] += float((np.logaddexp(0.0, z) - labels[~kept] * z).sum())
-    return min(losses, key=losses.__getitem__)
-
-
-def _covariance(design: Array, theta: Array, ridge: Array) -> Array:
-    """Inverse Hessian of the penalised log-likelihood at the fit (Laplace approximation)."""
-    p = _sigmoid(design @ theta)
-    curvature = design.T @ (design * (p * (1 - p))[:, None])
-    return np.asarray(np.linalg.inv(curvature + len(design) * np.diag(np.maximum(ridge, 1e-9))))
-
-
-def _sigmoid(z: Array) -> Array:
-    return np.exp(-np.logaddexp(0.0, -z))
+def _drawn(questions: npt.NDArray[np.integer[Any]], most: int, rng: np.random.Generator) -> Integers:
+    """About ``most`` rows, by whole questions, in their order; all when there are no more."""
+    if len(questions) <= most:
+        return np.arange(len(questions))
+    _, place, sizes = np.unique(questions, return_inverse=True, return_counts=True)
+    order = rng.permutation(len(sizes))
+    taken = np.zeros(len(sizes), dtype=np.bool_)
+    taken[order[np.cumsum(sizes[order]) <= most]] = True
+    return np.flatnonzero(taken[place])

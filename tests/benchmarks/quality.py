@@ -33,7 +33,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from gate.calibration import LogisticCalibrator
 from gate.calibration.logistic import StageWeights
 from gate.calibration.metrics import (
     auprc_error,
@@ -42,6 +41,7 @@ from gate.calibration.metrics import (
     expected_calibration_error,
     prediction_rejection_ratio,
 )
+from gate.calibration.probabilities import probabilities
 from gate.evidence import (
     AnswerVectors,
     Cautious,
@@ -55,8 +55,7 @@ from gate.evidence import (
     StatedTwoStage,
 )
 from gate.signals import SIGNALS
-from gate.tuning.fit import Labelled, fit
-from gate.types import Reading, SignalVector, Stage
+from gate.tuning.fit import Readings, fit
 from tests.benchmarks.decision_cost import decision_cost
 from tests.benchmarks.learned_from_text import LEARNED, learn
 from tests.benchmarks.peers_on_recorded import Peers
@@ -67,7 +66,6 @@ FOLDS = 5
 RESAMPLES = 1000
 PRESENT = 0.2
 """A signal that fewer of a set's answers have is left out of its combination."""
-STAGE = Stage("recorded")
 BOUNDS = {signal.name: signal.bounds for signal in SIGNALS}
 Array = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -222,23 +220,11 @@ def cross_fitted(answers: Sequence[Answered], names: Sequence[str], values: Arra
 
 def _fit_and_apply(
     answers: Sequence[Answered], names: Sequence[str], seen: Array, unseen: Array, right: Bools, train: Folds
-) -> tuple[list[float], StageWeights]:
-    rows = [
-        Labelled(_vector(names, row), bool(right[i]), answers[i].question_id)
-        for row, i in zip(seen, train, strict=True)
-    ]
-    fitted = fit(rows, {name: BOUNDS.get(name, (-np.inf, np.inf)) for name in names})
-    calibrator = LogisticCalibrator(signals=tuple(names), stages={STAGE.key: fitted})
-    return [calibrator.confidence(_vector(names, row), STAGE).p for row in unseen], fitted
-
-
-def _vector(names: Sequence[str], row: Array) -> SignalVector:
-    return SignalVector(
-        tuple(
-            Reading(name, None, "not recorded") if np.isnan(value) else Reading(name, float(value))
-            for name, value in zip(names, row, strict=True)
-        )
-    )
+) -> tuple[Array, StageWeights]:
+    _, question = np.unique([answer.question_id for answer in answers], return_inverse=True)
+    bounds = {name: BOUNDS.get(name, (-np.inf, np.inf)) for name in names}
+    fitted = fit(Readings(seen, right[train], question[train]), names, bounds)
+    return probabilities(fitted, unseen)[0], fitted
 
 
 # --- one set -----------------------------------------------------------------------------------------------------

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from functools import cache
 
 import numpy as np
 import pytest
 
 from gate.calibration import LogisticCalibrator
-from gate.calibration.logistic import StageWeights, transformed
+from gate.calibration.logistic import StageWeights
 from gate.calibration.metrics import auroc, expected_calibration_error
-from gate.tuning.fit import _PENALTIES, Labelled, Scale, _folds, fit
+from gate.tuning.fit import Labelled, Readings, _folds, fit
+from gate.tuning.regression import PENALTIES
 from gate.types import Reading, SignalVector, Stage
 
 STAGE = Stage("small")
@@ -41,9 +43,14 @@ def simulated(n: int, seed: int, *, lost: float = 0.1) -> list[Labelled]:
     ]
 
 
+def learn(rows: list[Labelled], bounds: Mapping[str, tuple[float, float]] = BOUNDS, *, seed: int = 0) -> StageWeights:
+    names = [reading.signal for reading in rows[0].vector.readings] if rows else []
+    return fit(Readings.of(rows), names, bounds, seed=seed)
+
+
 @cache
 def fitted(seed: int, n: int = 300) -> StageWeights:
-    return fit(simulated(n, seed), BOUNDS)
+    return learn(simulated(n, seed))
 
 
 def p_of(weights: StageWeights, vector: SignalVector) -> float:
@@ -84,7 +91,7 @@ def test_it_notes_scale_and_range_of_what_it_saw(seed: int) -> None:
 def test_no_weight_is_negative_and_no_missing_weight_positive(seed: int, n: int, lost: float) -> None:
     rows = simulated(n, seed, lost=lost)
     rows[:2] = [Labelled(rows[0].vector, True), Labelled(rows[1].vector, False)]
-    learned = fit(rows, BOUNDS)
+    learned = learn(rows)
     assert all(s.weight >= 0 >= s.missing for s in learned.signals.values())
     covariance = np.array(learned.covariance)
     assert covariance.shape == (9, 9)
@@ -110,7 +117,7 @@ def test_a_loss_that_goes_with_right_answers_is_not_rewarded_and_p_stays_true_on
         Labelled(without(row.vector, "idle") if row.correct else row.vector, row.correct)
         for row in simulated(300, 4, lost=0.0)
     ]
-    learned = fit(rows, BOUNDS)
+    learned = learn(rows)
     assert learned.signals["idle"].missing == 0.0
     p = [p_of(learned, row.vector) for row in rows]
     assert np.mean(p) == pytest.approx(np.mean([row.correct for row in rows]), abs=0.03)
@@ -120,7 +127,7 @@ def test_a_signal_that_points_the_wrong_way_takes_nothing_from_its_mirror_image(
     rows = simulated(300, 1, lost=0.0)
     strong = [row.vector.value("strong") or 0.0 for row in rows]
     alone, mirrored = (
-        fit([Labelled(SignalVector(tuple(v)), row.correct) for v, row in zip(vectors, rows, strict=True)], BOUNDS)
+        learn([Labelled(SignalVector(tuple(v)), row.correct) for v, row in zip(vectors, rows, strict=True)])
         for vectors in (
             [[Reading("strong", x)] for x in strong],
             [[Reading("strong", x), Reading("inverted", -x)] for x in strong],
@@ -131,10 +138,10 @@ def test_a_signal_that_points_the_wrong_way_takes_nothing_from_its_mirror_image(
 
 
 def test_what_was_never_seen_lost_is_known_as_far_as_the_penalty_tells() -> None:
-    learned = fit(simulated(100, 1, lost=0.0), BOUNDS)
+    learned = learn(simulated(100, 1, lost=0.0))
     unseen = [learned.covariance[place][place] for place in range(1 + len(BOUNDS), 1 + 2 * len(BOUNDS))]
     assert unseen == pytest.approx([unseen[0]] * len(BOUNDS))
-    assert any(unseen[0] == pytest.approx(1 / (100 * penalty)) for penalty in _PENALTIES)
+    assert any(unseen[0] == pytest.approx(1 / (100 * penalty)) for penalty in PENALTIES)
     assert all(learned.covariance[place][place] < unseen[0] for place in range(1 + len(BOUNDS)))
 
 
@@ -164,8 +171,8 @@ def test_more_answers_make_it_surer() -> None:
 
 def test_the_same_answers_and_seed_give_the_same_weights() -> None:
     rows = simulated(300, 1)
-    assert fit(rows, BOUNDS) == fitted(1)
-    assert fit(rows, BOUNDS, seed=8) != fitted(1)
+    assert learn(rows) == fitted(1)
+    assert learn(rows, BOUNDS, seed=8) != fitted(1)
 
 
 def test_a_signal_that_never_was_or_never_changed_weighs_nothing() -> None:
@@ -178,7 +185,7 @@ def test_a_signal_that_never_was_or_never_changed_weighs_nothing() -> None:
         )
         for row in simulated(60, 1)
     ]
-    learned = fit(rows, BOUNDS).signals
+    learned = learn(rows).signals
     assert (learned["share"].weight, learned["share"].low, learned["share"].high) == (0.0, 0.0, 0.0)
     assert (learned["idle"].weight, learned["idle"].low, learned["idle"].high) == (0.0, 4.0, 4.0)
 
@@ -188,37 +195,8 @@ def test_too_few_answers_or_only_one_kind_teach_nothing() -> None:
     right = [Labelled(row.vector, True) for row in rows]
     for poor in ([], rows[:19], right, [Labelled(row.vector, False) for row in rows]):
         with pytest.raises(ValueError, match="need 20 labelled answers with both right and wrong"):
-            fit(poor, BOUNDS)
-    assert fit([*right[:19], Labelled(rows[19].vector, False)], BOUNDS).n == 20
-
-
-@pytest.mark.parametrize(
-    ("bounds", "values", "transform", "clip"),
-    [
-        ((0.0, 1.0), [0.0, 0.2, 0.4, 0.8, 1.0], "logit", 0.1),  # five votes: half a vote
-        ((0.0, 1.0), [0.5, 1 - 1e-6, 1.0], "logit", 5e-7),
-        ((0.0, 1.0), [0.5, 1 - 1e-9, 1.0], "logit", 1e-7),  # no further than that
-        ((0.0, 1.0), [0.0, 1.0], "logit", 1e-4),  # nothing to tell from
-        ((-math.inf, 0.0), [-3.0, -1e-5, 0.0], "negative_log", 5e-6),
-        ((-1.0, 1.0), [0.1, 0.9], "identity", 1e-4),
-        ((-math.inf, math.inf), [-5.0, 5.0], "identity", 1e-4),
-    ],
-)
-def test_the_scale_tells_apart_what_the_values_do(
-    bounds: tuple[float, float], values: list[float], transform: str, clip: float
-) -> None:
-    scale = Scale.of(bounds, np.array([*values, math.nan]))
-    assert scale.transform == transform
-    assert scale.clip == pytest.approx(clip, rel=0.05)
-
-
-@pytest.mark.parametrize("bounds", [(0.0, 1.0), (-math.inf, 0.0), (-1.0, 1.0)])
-def test_a_column_is_brought_to_scale_as_each_value_of_it_is_in_service(bounds: tuple[float, float]) -> None:
-    low, high = max(bounds[0], -9.0), bounds[1]
-    column = np.linspace(low, high, 21)
-    scale = Scale.of(bounds, column)
-    assert scale.apply(column) == pytest.approx([transformed(scale.transform, scale.clip, x) for x in column])
-    assert (np.diff(scale.apply(column)) >= 0).all(), "higher stays higher"
+            learn(poor)
+    assert learn([*right[:19], Labelled(rows[19].vector, False)]).n == 20
 
 
 def test_probabilities_that_differ_only_far_behind_the_point_are_told_apart() -> None:
@@ -228,16 +206,17 @@ def test_probabilities_that_differ_only_far_behind_the_point_are_told_apart() ->
     rows = [
         Labelled(SignalVector((Reading("p", 1 - 10.0**-nines),)), bool(y)) for nines, y in zip(sure, right, strict=True)
     ]
-    weights = fit(rows, {"p": (0.0, 1.0)})
+    weights = learn(rows, {"p": (0.0, 1.0)})
     p = [p_of(weights, row.vector) for row in rows]
     assert auroc(p, right) == pytest.approx(auroc(sure, right))
     assert expected_calibration_error(p, right) < 0.06
 
 
 def test_answers_to_one_question_are_never_parted() -> None:
-    rng = np.random.default_rng(0)
     questions = ["a", "b", "", "a", "", "b", "c", "a"] * 5
-    fold = _folds(questions, rng)
+    numbers = Readings.of([Labelled(SignalVector(()), True, question) for question in questions]).questions
+    assert numbers[0] == numbers[3]
+    fold = _folds([Readings(np.empty((40, 0)), np.ones(40), numbers)], 0)[0]
     assert {question: len(set(fold[[q == question for q in questions]])) for question in "abc"} == {
         "a": 1,
         "b": 1,
@@ -257,8 +236,8 @@ def test_a_repeated_question_does_not_pass_for_more_evidence() -> None:
             Labelled(SignalVector((Reading("memory", float(memory + 0.01 * copy)),)), right, str(question))
             for copy in range(10)
         ]
-    together = fit(rows, {"memory": (-9.0, 9.0)})
-    parted = fit([Labelled(row.vector, row.correct) for row in rows], {"memory": (-9.0, 9.0)})
+    together = learn(rows, {"memory": (-9.0, 9.0)})
+    parted = learn([Labelled(row.vector, row.correct) for row in rows], {"memory": (-9.0, 9.0)})
     assert together.signals["memory"].weight <= parted.signals["memory"].weight
 
 
@@ -275,7 +254,7 @@ def test_many_signals_that_tell_nothing_cost_little() -> None:
             for row, y in zip(x, right, strict=True)
         ]
 
-    weights, new = fit(rows(300), bounds), rows(2000)
+    weights, new = learn(rows(300), bounds), rows(2000)
     labels = [row.correct for row in new]
     alone = auroc([row.vector.value("told") or 0.0 for row in new], labels)
     together = auroc([p_of(weights, row.vector) for row in new], labels)
