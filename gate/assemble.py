@@ -51,8 +51,11 @@ def load_gateway(name_or_path: str) -> Gateway:
     return assemble(read(find(name_or_path)))
 
 
-def assemble(file: PolicyFile) -> Gateway:
-    """Build everything a policy names. Raises `ConfigError` with the line of what cannot be built."""
+def assemble(file: PolicyFile, calibrator: Calibrator | None = None) -> Gateway:
+    """Build everything a policy names. Raises `ConfigError` with the line of what cannot be built.
+
+    A ``calibrator`` given here runs in the place of the one the policy names, which need not be there then.
+    """
     policy = file.policy
     upstreams: dict[str, Upstream] = _endpoints(file, "upstreams", UPSTREAMS)
     embedders: dict[str, Embedder] = _endpoints(file, "embedders", EMBEDDERS)
@@ -67,7 +70,7 @@ def assemble(file: PolicyFile) -> Gateway:
         profiles={name: upstreams[name].profile for name in policy.ladder},
         tiers=tiers,
         signals=signals,
-        calibrator=_calibrator(file, tiers),
+        calibrator=calibrator or _calibrator(file, tiers),
         rule=policy.rule,
         routes=_routes(file, upstreams, retrievers),
         budget=Budget(**policy.budget.model_dump()),

@@ -8,6 +8,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from gate.types import Action, Confidence, Decision, Stage
 
+Way = Literal[Action.RETRIEVE, Action.ESCALATE]
+"""What may be tried below the threshold."""
+
 
 class ThresholdRule(BaseModel):
     """Answers iff p >= ``answer_at``; below it takes the first action of ``otherwise`` that is open, and abstains last.
@@ -28,7 +31,7 @@ class ThresholdRule(BaseModel):
     answer_at_in: dict[str, Annotated[float, Field(ge=0, le=1)]] = {}
     """By round, as in ``small/closed_book`` or ``large/with_passages``; goes before the other two."""
     gather_above: float = Field(default=0.0, ge=0, le=1)
-    otherwise: tuple[Literal[Action.RETRIEVE, Action.ESCALATE], ...] = (Action.RETRIEVE, Action.ESCALATE)
+    otherwise: tuple[Way, ...] = (Action.RETRIEVE, Action.ESCALATE)
 
     def decide(self, confidence: Confidence, stage: Stage, open_actions: frozenset[Action]) -> Decision:
         threshold = self.threshold(stage)

@@ -139,7 +139,8 @@ class _Run:
             seen = await self.driver.run(flow, memory.recording)
             if not purse.short:
                 cost = sum((entry.cost for entry in memory.tape), Cost())
-                self.collection.finish(place, memory.tape, [each.draft for each in seen], cost)
+                drafts = {each.stage.round_key: each.draft for each in seen}
+                self.collection.finish(place, memory.tape, drafts, cost)
                 self.in_a_row = 0
                 self.progress()
         except (UpstreamError, EvidenceUnavailable) as error:

@@ -64,7 +64,8 @@ class Collected:
     place: int
     example: Example
     tape: tuple[TapeEntry, ...]
-    answers: tuple[str, ...]
+    answers: Mapping[str, str]
+    """The draft of each round, by `gate.types.Stage.round_key`."""
     labels: Mapping[str, Label]
 
     def correct(self, answer: str) -> bool | None:
@@ -219,10 +220,9 @@ class Collection:
         rows = self._rows("SELECT entry FROM journal WHERE place = ? ORDER BY rowid", (place,))
         return [_ENTRY.validate_python(_unpacked(packed)) for (packed,) in rows]
 
-    def finish(self, place: int, tape: Sequence[TapeEntry], answers: Iterable[str], cost: Cost) -> None:
+    def finish(self, place: int, tape: Sequence[TapeEntry], answers: Mapping[str, str], cost: Cost) -> None:
         """A question's evidence is complete."""
-        texts = _text(list(dict.fromkeys(answers)))
-        row = (_packed(_TAPE.dump_python(tuple(tape))), texts, _text(_COST.dump_python(cost)))
+        row = (_packed(_TAPE.dump_python(tuple(tape))), _text(dict(answers)), _text(_COST.dump_python(cost)))
         with self._lock:
             self._db.execute("BEGIN IMMEDIATE")
             self._db.execute(
@@ -244,7 +244,7 @@ class Collection:
             for place, packed, tape, answers in rows:
                 example: Example = _EXAMPLE.validate_python(_unpacked(packed))
                 held = _TAPE.validate_python(_unpacked(tape))
-                yield Collected(place, example, held, tuple(json.loads(answers)), self.labels_of(example.id))
+                yield Collected(place, example, held, json.loads(answers), self.labels_of(example.id))
 
     # --- labels --------------------------------------------------------------------------------------------------
 

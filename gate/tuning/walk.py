@@ -18,6 +18,8 @@ from gate.types import Action, Stage
 
 UNKNOWN, ABSTAINED, ANSWERED = 0, 1, 2
 Codes = npt.NDArray[np.int8]
+Round = tuple[str, bool]
+"""An upstream, and whether it reads passages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +38,8 @@ class Terrain:
     """Where a policy can take a question: its ladder, each rung closed book and with passages, each in tiers."""
 
     n: int
-    rounds: Mapping[tuple[str, bool], tuple[Confident, ...]]
-    """By upstream and whether passages are read: the tiers."""
+    rounds: Mapping[Round, tuple[Confident, ...]]
+    """The tiers of each."""
     ladder: tuple[str, ...]
     complete: bool
 
@@ -76,6 +78,8 @@ class Walked:
     stage: npt.NDArray[np.int32]
     """Place of the last stage in ``stages``; -1 where there is none."""
     stages: tuple[str, ...]
+    entered: Mapping[Round, Bools]
+    """Who came to each round."""
 
     @property
     def answered(self) -> Bools:
@@ -102,7 +106,7 @@ def walk(terrain: Terrain, rule: ThresholdRule) -> Walked:
         for tier, place in enumerate(terrain.rounds[key]):
             stages.append(place.column.stage.key)
             here = _step(terrain, rule, key, tier, here, made, arriving, len(stages) - 1)
-    return Walked(made.end, made.correct, made.p, made.costs, made.stage, tuple(stages))
+    return Walked(made.end, made.correct, made.p, made.costs, made.stage, tuple(stages), arriving)
 
 
 @dataclass(slots=True)
@@ -117,11 +121,11 @@ class _Way:
 def _step(
     terrain: Terrain,
     rule: ThresholdRule,
-    key: tuple[str, bool],
+    key: Round,
     tier: int,
     here: Bools,
     made: _Way,
-    arriving: Mapping[tuple[str, bool], Bools],
+    arriving: Mapping[Round, Bools],
     number: int,
 ) -> Bools:
     """Decide for the questions that are here; returns those that go on to the next tier."""
@@ -140,8 +144,8 @@ def _step(
         going_on = wanted & tiers[tier + 1].column.there
         left &= ~(going_on if terrain.complete else wanted)
     for action in rule.otherwise:
-        to = _next(terrain, key, action)
-        if to is not None:
+        to = opened(terrain.ladder, key, action)
+        if to is not None and to in terrain.rounds:
             taken = left & terrain.rounds[to][0].column.there
             arriving[to][taken] = True
             left = left & ~taken if terrain.complete else np.zeros_like(left)
@@ -149,10 +153,10 @@ def _step(
     return going_on
 
 
-def _next(terrain: Terrain, key: tuple[str, bool], action: Action) -> tuple[str, bool] | None:
+def opened(ladder: Sequence[str], key: Round, action: Action) -> Round | None:
+    """The round that a way leads to from another, or None."""
     upstream, passages = key
     if action is Action.RETRIEVE:
-        return (upstream, True) if not passages and (upstream, True) in terrain.rounds else None
-    rung = terrain.ladder.index(upstream) + 1
-    to = (terrain.ladder[rung], False) if rung < len(terrain.ladder) else None
-    return to if to in terrain.rounds else None
+        return None if passages else (upstream, True)
+    rung = ladder.index(upstream) + 1
+    return (ladder[rung], False) if rung < len(ladder) else None

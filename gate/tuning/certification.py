@@ -1,0 +1,62 @@
+"""Certify a whole policy: test a sequence of them, from the safest to the boldest, on questions that fitted nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from gate.policy import Promise
+
+T = TypeVar("T")
+Bound = Callable[[int, int, float], float]
+"""Upper limit on the share of wrong answers after (wrong, answered), wrong itself with probability at most delta."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What a policy did with the certify split."""
+
+    asked: int
+    answered: int
+    wrong: int
+    """Of those answered. What could not be told counts as answered and wrong."""
+    money: float
+    """A question, in US dollars."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tested(Generic[T]):
+    """A policy of the sequence and how its test came out."""
+
+    candidate: T
+    counted: Counted
+    bound: float
+    passed: bool
+
+
+def tested(candidates: Iterable[tuple[T, Counted]], promise: Promise, bound: Bound) -> Iterator[Tested[T]]:
+    """Test one after another, up to and with the first that fails: all that passed hold together at the full delta.
+
+    Fixed-sequence testing (Angelopoulos et al. 2021, Learn then Test). The order must have been chosen on other data.
+    A candidate that answers nothing says nothing: it is passed over.
+    """
+    delta = 1 - promise.confidence
+    for candidate, counted in candidates:
+        if not counted.answered:
+            continue
+        limit = bound(counted.wrong, counted.answered, delta)
+        passed = limit <= promise.max_error
+        yield Tested(candidate, counted, limit, passed)
+        if not passed:
+            return
+
+
+def start(expected: Sequence[Counted], promise: Promise, bound: Bound) -> int:
+    """Where to begin in the sequence: at the candidate that other data make likeliest to pass.
+
+    The very safest may answer too little to prove anything.
+    """
+    delta = 1 - promise.confidence
+    limits = [bound(c.wrong, c.answered, delta) if c.answered else 1.0 for c in expected]
+    return min(range(len(limits)), key=limits.__getitem__, default=0)

@@ -1,0 +1,227 @@
+"""Search thresholds and routes for the least expected cost, at every price of a wrong answer.
+
+For a price of a wrong answer and one of an abstention, the best policy minimises
+
+    E[ money + abstain_price * 1{abstained} + wrong_price * 1{answered and wrong} ]
+
+(Chow 1970 for one model; Chen et al. 2023, FrugalGPT, for a ladder). Thresholds are found round by round from the last
+to the first, each exactly on a grid given what moving on costs, for the questions that get there; a few sweeps settle
+who gets there. Going through prices from high to low gives policies from the safest to the boldest: the sequence that
+certification walks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+
+from gate.rules.threshold import ThresholdRule, Way
+from gate.tuning.table import Array, Bools
+from gate.tuning.walk import ANSWERED, UNKNOWN, Confident, Round, Terrain, Walked, opened, walk
+from gate.types import Action, Stage
+
+NEVER, ALWAYS = 1.0, 1e-6
+GRID: tuple[float, ...] = (
+    ALWAYS,
+    *(round(1 / (1 + float(np.exp(-z))), 4) for z in np.linspace(-3.0, 6.0, 46)),
+    NEVER,
+)
+GATHER = (0.0, 0.05, 0.1, 0.2, 0.35, 0.5)
+RATIOS = tuple(float(r) for r in np.geomspace(300.0, 1.05, 28))
+"""Prices of a wrong answer, in those of an abstention."""
+ENOUGH = 30
+"""A round that fewer questions get to takes its threshold from all that were seen in it."""
+_SWEEPS = 2
+APART = 0.02
+"""Policies of a sequence that differ more than this in coverage have others put between them."""
+ORDERS: tuple[tuple[Way, ...], ...] = (
+    (Action.RETRIEVE, Action.ESCALATE),
+    (Action.ESCALATE, Action.RETRIEVE),
+    (Action.RETRIEVE,),
+    (Action.ESCALATE,),
+    (),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """Of what goes wrong, in US dollars."""
+
+    wrong: float
+    abstain: float
+
+
+@dataclass(frozen=True, slots=True)
+class Structure:
+    """Which upstreams are asked, and in what order ways are tried."""
+
+    ladder: tuple[str, ...]
+    otherwise: tuple[Way, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """A structure with its thresholds, and what it would have done with the questions it was chosen on."""
+
+    structure: Structure
+    rule: ThresholdRule
+    coverage: float
+    risk: float
+    """Wrong among answered; 0 where nothing was."""
+    money: float
+    """A question."""
+    expected_cost: float
+    """Under the prices it was chosen for."""
+
+
+def structures(ladder: Sequence[str], *, retrieve: bool, escalate: bool) -> Iterator[Structure]:
+    """Every ladder that keeps the order of the given one, with every order of ways that differs in it."""
+    for size in range(1, (len(ladder) if escalate else 1) + 1):
+        for chosen in combinations(ladder, size) if escalate else [tuple(ladder[:1])]:
+            for otherwise in ORDERS:
+                fits = (Action.RETRIEVE in otherwise) <= retrieve and (Action.ESCALATE in otherwise) == (size > 1)
+                if fits:
+                    yield Structure(chosen, otherwise)
+
+
+def best(terrain: Terrain, structure: Structure, prices: Prices) -> Option:
+    """The thresholds of least expected cost on these questions. Unlabelled answers count as wrong."""
+    options = (_at(terrain, structure, prices, gather_above) for gather_above in _gathers(terrain))
+    return min(options, key=lambda option: option.expected_cost)
+
+
+def _gathers(terrain: Terrain) -> tuple[float, ...]:
+    return GATHER if any(len(tiers) > 1 for tiers in terrain.rounds.values()) else GATHER[:1]
+
+
+def _at(terrain: Terrain, structure: Structure, prices: Prices, gather_above: float) -> Option:
+    rounds = [
+        (name, passages)
+        for name in structure.ladder
+        for passages in ((False, True) if Action.RETRIEVE in structure.otherwise else (False,))
+        if (name, passages) in terrain.rounds
+    ]
+    reach: dict[Round, Bools] = {key: terrain.rounds[key][0].column.there for key in rounds}
+    rule = _rule(structure, dict.fromkeys(rounds, 0.5), gather_above)
+    for _ in range(_SWEEPS):
+        costs: dict[Round, Array] = {}
+        thresholds: dict[Round, float] = {}
+        for key in reversed(rounds):
+            onward = _onward(terrain, structure, key, costs, prices)
+            tiers = terrain.rounds[key]
+            thresholds[key] = _threshold(tiers, reach[key], onward, prices, gather_above, terrain.complete)
+            costs[key] = _cost(tiers, thresholds[key], onward, prices, gather_above, terrain.complete)
+        rule = _rule(structure, thresholds, gather_above)
+        reach = _reach(terrain, structure, rule, rounds)
+    return _option(terrain, structure, rule, prices)
+
+
+def between(terrain: Terrain, safer: Option, bolder: Option, prices: Prices) -> Iterator[Option]:
+    """Options of the bolder one's structure on the way from the safer one, where they lie far apart in coverage.
+
+    Prices find the corners of the frontier alone: between two of them no price makes a mixture best, but a promise may
+    well lie there. Thresholds are mixed in log-odds.
+    """
+    steps = int(abs(bolder.coverage - safer.coverage) / APART)
+    named = [Stage(name, passages) for name, passages in terrain.rounds if name in bolder.structure.ladder]
+    for step in range(1, steps + 1):
+        share = step / (steps + 1)
+        mixed = {
+            (s.upstream, s.passages): _mixed(safer.rule.threshold(s), bolder.rule.threshold(s), share) for s in named
+        }
+        rule = _rule(bolder.structure, mixed, bolder.rule.gather_above)
+        yield _option(terrain, bolder.structure, rule, prices)
+
+
+def _mixed(one: float, other: float, share: float) -> float:
+    a, b = (float(np.log(t / (1 - t))) for t in (min(max(one, ALWAYS), 1 - 1e-4), min(max(other, ALWAYS), 1 - 1e-4)))
+    return round(1 / (1 + float(np.exp(-(a + share * (b - a))))), 4)
+
+
+def _rule(structure: Structure, thresholds: dict[Round, float], gather_above: float) -> ThresholdRule:
+    named = {Stage(name, passages).round_key: threshold for (name, passages), threshold in thresholds.items()}
+    general = next(reversed(named.values()), NEVER)
+    apart = {key: threshold for key, threshold in named.items() if threshold != general}
+    return ThresholdRule(
+        answer_at=general, answer_at_in=apart, gather_above=gather_above, otherwise=structure.otherwise
+    )
+
+
+def _threshold(
+    tiers: Sequence[Confident], reached: Bools, onward: Array, prices: Prices, gather_above: float, complete: bool
+) -> float:
+    """The one of the grid at which those who get here cost least; the highest of several."""
+    there = tiers[0].column.there
+    mine = reached if int(reached.sum()) >= ENOUGH else there
+    if not mine.any():
+        return NEVER
+    rows = np.flatnonzero(mine)
+    cut = [_rows(tier, rows) for tier in tiers]
+    totals = [float(_cost(cut, t, onward[rows], prices, gather_above, complete).sum()) for t in GRID]
+    low = min(totals)
+    return max(t for t, total in zip(GRID, totals, strict=True) if total <= low + 1e-12 * (1 + abs(low)))
+
+
+def _rows(tier: Confident, rows: np.ndarray[tuple[int], np.dtype[np.intp]]) -> Confident:
+    return Confident(tier.column.where(rows), tier.p[rows], tier.sure[rows])
+
+
+def _cost(
+    tiers: Sequence[Confident], threshold: float, onward: Array, prices: Prices, gather_above: float, complete: bool
+) -> Array:
+    """What each question costs from this round on: [n]."""
+    cost, alive = np.zeros(len(onward)), np.ones(len(onward), np.bool_)
+    for tier, now in enumerate(tiers):
+        cost += np.where(alive, now.column.costs["money"], 0.0)
+        answered = alive & now.sure & (now.p >= threshold)
+        cost += np.where(answered & ~(now.column.correct == 1.0), prices.wrong, 0.0)
+        left = alive & ~answered
+        alive = np.zeros_like(left)
+        if tier + 1 < len(tiers) and threshold < NEVER:
+            wanted = left & now.column.whole & (now.p >= gather_above)
+            alive = wanted & tiers[tier + 1].column.there
+            if not complete:
+                cost += np.where(wanted & ~alive, prices.wrong, 0.0)
+                left &= ~wanted
+        cost += np.where(left & ~alive, onward, 0.0)
+    return cost
+
+
+def _onward(terrain: Terrain, structure: Structure, key: Round, costs: dict[Round, Array], prices: Prices) -> Array:
+    """What each question costs that moves on from a round: [n]."""
+    onward = np.full(terrain.n, prices.abstain)
+    for action in reversed(structure.otherwise):
+        to = opened(structure.ladder, key, action)
+        if to is not None and to in costs:
+            unseen = onward if terrain.complete else np.full(terrain.n, prices.wrong)
+            onward = np.where(terrain.rounds[to][0].column.there, costs[to], unseen)
+    return onward
+
+
+def _reach(terrain: Terrain, structure: Structure, rule: ThresholdRule, rounds: Sequence[Round]) -> dict[Round, Bools]:
+    """Who gets to each round under a rule."""
+    walked = walk(_within(terrain, structure), rule)
+    return {key: walked.entered[key] for key in rounds}
+
+
+def _within(terrain: Terrain, structure: Structure) -> Terrain:
+    return Terrain(terrain.n, terrain.rounds, structure.ladder, terrain.complete)
+
+
+def _option(terrain: Terrain, structure: Structure, rule: ThresholdRule, prices: Prices) -> Option:
+    walked = walk(_within(terrain, structure), rule)
+    return Option(structure, rule, *_outcome(walked, prices))
+
+
+def _outcome(walked: Walked, prices: Prices) -> tuple[float, float, float, float]:
+    n = max(1, len(walked.end))
+    answered = int((walked.end == ANSWERED).sum())
+    unknown = int((walked.end == UNKNOWN).sum())
+    wrong = int((walked.answered & ~(walked.correct == 1.0)).sum()) + unknown
+    money = float(walked.costs["money"].sum()) / n
+    abstained = n - answered - unknown
+    cost = money + (prices.abstain * abstained + prices.wrong * wrong) / n
+    return answered / n, wrong / max(1, answered + unknown), money, cost

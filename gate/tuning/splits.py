@@ -1,0 +1,25 @@
+"""Which questions a policy is fitted on, which it is certified on, and which judge the result."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gate.pocket.world import unit_hash
+from gate.tuning.examples import Split
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """Shares of the questions that go to each split; what is left of 1 is the test split."""
+
+    fit: float = 0.4
+    certify: float = 0.6
+
+    def __post_init__(self) -> None:
+        if not (0 < self.fit < 1 and 0 < self.certify < 1 and self.fit + self.certify <= 1 + 1e-9):
+            raise ValueError(f"shares must lie between 0 and 1 and sum to at most 1, got {self.fit} and {self.certify}")
+
+    def split(self, key: str) -> Split:
+        """By a hash of the question alone: the same in every run, whatever other questions there are."""
+        place = unit_hash(key, "split") / 2**32
+        return "fit" if place < self.fit else "certify" if place < self.fit + self.certify - 1e-12 else "test"
