@@ -6,11 +6,22 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+import numpy as np
+import numpy.typing as npt
+
 from gate.policy import Promise
 
 T = TypeVar("T")
-Bound = Callable[[int, int, float], float]
-"""Upper limit on the share of wrong answers after (wrong, answered), wrong itself with probability at most delta."""
+
+
+@dataclass(frozen=True, slots=True)
+class Weighted:
+    """What stands behind counts of decisions that were not audited evenly; [n] each."""
+
+    wrong: npt.NDArray[np.bool_]
+    answered: npt.NDArray[np.bool_]
+    weights: npt.NDArray[np.float64]
+    """One over the chance that this one was audited."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +34,13 @@ class Counted:
     """Of those answered. What could not be told counts as answered and wrong."""
     money: float
     """A question, in US dollars."""
+    unknown: int = 0
+    """Of those wrong, the ones that could not be told."""
+    weighted: Weighted | None = None
+
+
+Bound = Callable[[Counted, float], float]
+"""Upper limit on the share of wrong answers among those let through, itself wrong with probability at most delta."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +63,7 @@ def tested(candidates: Iterable[tuple[T, Counted]], promise: Promise, bound: Bou
     for candidate, counted in candidates:
         if not counted.answered:
             continue
-        limit = bound(counted.wrong, counted.answered, delta)
+        limit = bound(counted, delta)
         passed = limit <= promise.max_error
         yield Tested(candidate, counted, limit, passed)
         if not passed:
@@ -58,5 +76,5 @@ def start(expected: Sequence[Counted], promise: Promise, bound: Bound) -> int:
     The very safest may answer too little to prove anything.
     """
     delta = 1 - promise.confidence
-    limits = [bound(c.wrong, c.answered, delta) if c.answered else 1.0 for c in expected]
+    limits = [bound(c, delta) if c.answered else 1.0 for c in expected]
     return min(range(len(limits)), key=limits.__getitem__, default=0)

@@ -9,6 +9,7 @@ from gate.drivers import Recording, ReplayDriver
 from gate.errors import ReplayGap, UpstreamError
 from gate.pipeline import Plan, answer
 from gate.tuning.collection import Collected
+from gate.tuning.judgements import JudgedRow, Judgements, judgements_of
 from gate.types import Outcome
 
 
@@ -46,3 +47,28 @@ def judge(plan: Plan, collected: Iterable[Collected]) -> Iterator[Judged]:
             yield Judged(one, None, str(error))
         else:
             yield Judged(one, outcome)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a policy did with questions, and those it cannot be told of."""
+
+    judgements: Judgements
+    gaps: tuple[tuple[str, str], ...]
+    """Id and reason."""
+
+
+def verdict(plan: Plan, collected: Iterable[Collected]) -> Verdict:
+    """Judge every question; those whose evidence was not collected are left out and listed."""
+    rows: list[JudgedRow] = []
+    gaps: list[tuple[str, str]] = []
+    signals = tuple(signal.name for signal in plan.signals)
+    for one in judge(plan, collected):
+        if one.outcome is None:
+            gaps.append((one.collected.example.id, one.gap))
+        else:
+            example = one.collected.example
+            first = one.collected.answers.get(plan.opening(example.question).stage(0).round_key)
+            right = None if first is None else one.collected.correct(first)
+            rows.append(JudgedRow(example.id, example.segment, one.outcome, one.correct, right))
+    return Verdict(judgements_of(rows, signals), tuple(gaps))

@@ -2,42 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from gate.drivers import Recording, ReplayDriver
 from gate.pipeline import Plan
-from gate.tuning.collection import Collected, Collection, question_key
+from gate.tuning.collection import Collected, Collection
 from gate.tuning.full_evidence import Seen, full_evidence
-from gate.tuning.splits import Shares
 from gate.tuning.table import Row, Table, TableMaker
 from gate.types import Budget, Stage
 
 
-def observed(collection: Collection, plan: Plan, shares: Shares) -> Table:
-    """What each stage of the plan saw of each question that has a label.
+def observed(collected: Iterable[Collected], plan: Plan) -> Table:
+    """What each stage of the plan saw of each question.
 
     Raises `ReplayGap` where the plan asks for evidence that was not collected.
     """
     maker = TableMaker(tuple(signal.name for signal in plan.signals), stages_of(plan))
-    for row in rows(collection, plan, shares):
-        maker.add(row)
+    for one in collected:
+        seen = seen_of(plan, one)
+        maker.add(Row(one.example.id, one.example.segment, seen, [one.correct(each.draft) for each in seen]))
     return maker.made()
-
-
-def rows(collection: Collection, plan: Plan, shares: Shares) -> Iterator[Row]:
-    for collected in collection.collected():
-        if any(label.correct is not None for label in collected.labels.values()):
-            seen = seen_of(plan, collected)
-            example = collected.example
-            split = example.split or shares.split(question_key(example))
-            yield Row(example.id, example.segment, split, seen, [collected.correct(each.draft) for each in seen])
 
 
 def seen_of(plan: Plan, collected: Collected) -> tuple[Seen, ...]:
     """Full evidence again, from the replies."""
     free = replace(plan, budget=Budget(), frozen=None)
     return ReplayDriver(collected.tape, plan.prices).run(full_evidence(free, collected.example.question), Recording())
+
+
+def labelled(collection: Collection) -> Iterator[Collected]:
+    """The questions of which at least one answer has a label: of the others nothing can be learned."""
+    return (row for row in collection.collected() if any(label.correct is not None for label in row.labels.values()))
 
 
 def stages_of(plan: Plan) -> tuple[Stage, ...]:

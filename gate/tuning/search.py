@@ -20,7 +20,7 @@ import numpy as np
 
 from gate.rules.threshold import ThresholdRule, Way
 from gate.tuning.table import Array, Bools
-from gate.tuning.walk import ANSWERED, UNKNOWN, Confident, Round, Terrain, Walked, opened, walk
+from gate.tuning.walk import Confident, Round, Terrain, Walked, opened, walk
 from gate.types import Action, Stage
 
 NEVER, ALWAYS = 1.0, 1e-6
@@ -143,7 +143,7 @@ def _mixed(one: float, other: float, share: float) -> float:
 
 def _rule(structure: Structure, thresholds: dict[Round, float], gather_above: float) -> ThresholdRule:
     named = {Stage(name, passages).round_key: threshold for (name, passages), threshold in thresholds.items()}
-    general = next(reversed(named.values()), NEVER)
+    general = next((threshold for threshold in named.values() if threshold < NEVER), NEVER)
     apart = {key: threshold for key, threshold in named.items() if threshold != general}
     return ThresholdRule(
         answer_at=general, answer_at_in=apart, gather_above=gather_above, otherwise=structure.otherwise
@@ -217,11 +217,9 @@ def _option(terrain: Terrain, structure: Structure, rule: ThresholdRule, prices:
 
 
 def _outcome(walked: Walked, prices: Prices) -> tuple[float, float, float, float]:
-    n = max(1, len(walked.end))
-    answered = int((walked.end == ANSWERED).sum())
-    unknown = int((walked.end == UNKNOWN).sum())
-    wrong = int((walked.answered & ~(walked.correct == 1.0)).sum()) + unknown
+    """Coverage, risk, money and expected cost. What is unknown counts as answered and wrong."""
+    n, out = max(1, len(walked.end)), walked.answered | walked.unknown
+    wrong = int((out & ~(walked.answered & (walked.correct == 1.0))).sum())
     money = float(walked.costs["money"].sum()) / n
-    abstained = n - answered - unknown
-    cost = money + (prices.abstain * abstained + prices.wrong * wrong) / n
-    return answered / n, wrong / max(1, answered + unknown), money, cost
+    cost = money + (prices.abstain * (n - int(out.sum())) + prices.wrong * wrong) / n
+    return int(out.sum()) / n, wrong / max(1, int(out.sum())), money, cost

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gate.pocket.world import unit_hash
-from gate.tuning.examples import Split
+from gate.tuning.collection import question_key
+from gate.tuning.examples import Example, Split
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,10 @@ class Shares:
     def __post_init__(self) -> None:
         if not (0 < self.fit < 1 and 0 < self.certify < 1 and self.fit + self.certify <= 1 + 1e-9):
             raise ValueError(f"shares must lie between 0 and 1 and sum to at most 1, got {self.fit} and {self.certify}")
+
+    def of(self, example: Example) -> Split:
+        """The split an example says it is for, else that of its question."""
+        return example.split or self.split(question_key(example))
 
     def split(self, key: str) -> Split:
         """By a hash of the question alone: the same in every run, whatever other questions there are."""

@@ -54,7 +54,7 @@ class Table:
     ids: npt.NDArray[np.object_]
     segments: npt.NDArray[np.object_]
     splits: npt.NDArray[np.object_]
-    """``fit``, ``certify`` or ``test``."""
+    """``fit``, ``certify`` or ``test``; "" where the table is of one split alone."""
     weights: Array
     """1, unless labels were not drawn evenly: then one over the chance that this one was."""
     signals: tuple[str, ...]
@@ -94,16 +94,14 @@ class Row:
 
     id: str
     segment: str
-    split: str
     seen: Sequence[Seen]
     correct: Sequence[bool | None]
     """For each of ``seen``, whether its draft is right."""
-    weight: float = 1.0
 
 
 @dataclass(slots=True)
 class TableMaker:
-    """Takes rows one by one and keeps no more of them than their numbers."""
+    """Takes questions one by one and keeps no more of them than their numbers."""
 
     signals: tuple[str, ...]
     order: Sequence[Stage]
@@ -112,17 +110,38 @@ class TableMaker:
     _cells: dict[str, _Cells] = field(default_factory=dict)
 
     def add(self, row: Row) -> None:
-        place = len(self._rows)
-        self._rows.append((row.id, row.segment, row.split, row.weight))
+        self.begin(row.id, row.segment)
         for seen, correct in zip(row.seen, row.correct, strict=True):
-            cells = self._cells.setdefault(seen.stage.key, _Cells())
-            cells.rows.append(place)
-            by_name = {reading.signal: reading.value for reading in seen.vector.readings}
-            cells.values.append(np.array([_number(by_name.get(name)) for name in self.signals], dtype=np.float32))
-            cells.correct.append(np.nan if correct is None else float(correct))
-            cells.answerable.append(not seen.declined and not seen.cut_short)
-            cells.whole.append(not seen.cut_short)
-            cells.costs.append((seen.cost.money, float(seen.cost.calls), float(seen.cost.tokens), seen.cost.seconds))
+            read = {reading.signal: reading.value for reading in seen.vector.readings}
+            cost = seen.cost
+            self.cell(
+                seen.stage.key,
+                read,
+                correct,
+                answerable=not seen.declined and not seen.cut_short,
+                whole=not seen.cut_short,
+                costs=(cost.money, float(cost.calls), float(cost.tokens), cost.seconds),
+            )
+
+    def begin(self, id_: str, segment: str, split: str = "", weight: float = 1.0) -> None:
+        """A new question; what follows is of it."""
+        self._rows.append((id_, segment, split, weight))
+
+    def cell(
+        self,
+        stage: str,
+        read: Mapping[str, float | None],
+        correct: bool | None,
+        *,
+        answerable: bool,
+        whole: bool,
+        costs: tuple[float, ...],
+    ) -> None:
+        """What a stage saw of the question last begun. ``costs`` in the order of `COSTS`."""
+        cells = self._cells.setdefault(stage, _Cells())
+        values = [read.get(name) for name in self.signals]
+        label = np.nan if correct is None else float(correct)
+        cells.add(len(self._rows) - 1, values, (label, float(answerable), float(whole), *costs))
 
     def made(self) -> Table:
         ids, segments, splits, weights = zip(*self._rows, strict=True) if self._rows else ((), (), (), ())
@@ -134,43 +153,46 @@ class TableMaker:
             splits=np.array(splits, dtype=object),
             weights=np.array(weights, dtype=np.float64),
             signals=self.signals,
-            stages={
-                stage.key: self._cells.get(stage.key, _Cells()).column(stage, n, len(self.signals)) for stage in stages
-            },
+            stages={s.key: self._cells.pop(s.key, _Cells()).column(s, n, len(self.signals)) for s in stages},
             complete=self.complete,
         )
 
 
+_BLOCK = 4096
+
+
 @dataclass(slots=True)
 class _Cells:
-    """A stage under construction: only the questions that were seen in it."""
+    """A stage under construction: only the questions that were seen in it, in blocks of arrays."""
 
+    blocks: list[tuple[npt.NDArray[np.int32], npt.NDArray[np.float32], Array]] = field(default_factory=list)
     rows: list[int] = field(default_factory=list)
-    values: list[npt.NDArray[np.float32]] = field(default_factory=list)
-    correct: list[float] = field(default_factory=list)
-    answerable: list[bool] = field(default_factory=list)
-    whole: list[bool] = field(default_factory=list)
-    costs: list[tuple[float, ...]] = field(default_factory=list)
+    values: list[list[float | None]] = field(default_factory=list)
+    others: list[tuple[float, ...]] = field(default_factory=list)
+
+    def add(self, row: int, values: list[float | None], others: tuple[float, ...]) -> None:
+        self.rows.append(row)
+        self.values.append(values)
+        self.others.append(others)
+        if len(self.rows) == _BLOCK:
+            self._close()
+
+    def _close(self) -> None:
+        if self.rows:
+            # None becomes nan on the way to an array of floats
+            block = (np.array(self.rows, np.int32), np.array(self.values, np.float32), np.array(self.others))
+            self.blocks.append(block)
+            self.rows, self.values, self.others = [], [], []
 
     def column(self, stage: Stage, n: int, k: int) -> Column:
-        rows = np.array(self.rows, dtype=np.intp)
-
-        def spread(cells: Any, kind: Any, fill: Any, *shape: int) -> Any:
-            made = np.full((n, *shape), fill, dtype=kind)
-            made[rows] = cells
-            return made
-
-        costs = np.array(self.costs, dtype=np.float64).reshape(-1, len(COSTS))
-        return Column(
-            stage,
-            spread(True, np.bool_, False),
-            spread(np.array(self.values).reshape(-1, k), np.float32, np.nan, k),
-            spread(self.correct, np.float64, np.nan),
-            spread(self.answerable, np.bool_, False),
-            spread(self.whole, np.bool_, False),
-            {name: spread(costs[:, i], np.float64, 0.0) for i, name in enumerate(COSTS)},
-        )
-
-
-def _number(value: float | None) -> float:
-    return np.nan if value is None else value
+        self._close()
+        there = np.zeros(n, np.bool_)
+        values = np.full((n, k), np.nan, np.float32)
+        others = np.zeros((n, 3 + len(COSTS)))
+        others[:, 0] = np.nan
+        while self.blocks:
+            rows, read, rest = self.blocks.pop()
+            there[rows], values[rows], others[rows] = True, read.reshape(-1, k), rest
+        correct, answerable, whole = others[:, 0].copy(), others[:, 1] > 0, others[:, 2] > 0
+        costs = {name: others[:, 3 + place].copy() for place, name in enumerate(COSTS)}
+        return Column(stage, there, values, correct, answerable, whole, costs)

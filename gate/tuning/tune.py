@@ -11,21 +11,20 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+import numpy as np
+
 from gate.assemble import assemble, fingerprints
 from gate.calibration.logistic import LogisticCalibrator
 from gate.calibration.unfitted import Unfitted
 from gate.errors import ConfigError
-from gate.guarantees.selective_risk import upper_bound
+from gate.pipeline import Plan
 from gate.policy import CertificateSettings, Policy, PolicyFile
 from gate.tuning.certification import Bound, Counted, Tested, start, tested
-from gate.tuning.collection import Collected, Collection, question_key
-from gate.tuning.fitting import Bounds, Fitted, fit_table
-from gate.tuning.judging import judge
-from gate.tuning.observing import observed
-from gate.tuning.search import RATIOS, Option, Prices, Structure, best, between, structures
-from gate.tuning.splits import Shares
+from gate.tuning.fitting import Confidences, fit_table
+from gate.tuning.search import RATIOS, Option, Prices, Structure, best, between
+from gate.tuning.sources import Source
 from gate.tuning.table import Table
-from gate.tuning.variants import Variant, variants
+from gate.tuning.variants import Variant
 from gate.tuning.walk import Terrain
 from gate.types import Action
 
@@ -50,7 +49,6 @@ class Candidate:
 class Tuned:
     """How tuning came out."""
 
-    source: PolicyFile
     policy: Policy | None
     """The tuned policy with its certificate; None where no policy keeps the promise."""
     calibrator: LogisticCalibrator | None
@@ -59,8 +57,8 @@ class Tuned:
     considered: tuple[Option, ...]
     """The whole sequence, with what each was expected to do."""
     fitted_on: int
-    unlabelled: int
-    """Questions without any label, left out."""
+    left_out: str
+    """What of the source could not be used."""
 
     @property
     def best_bound(self) -> float:
@@ -73,76 +71,74 @@ class _Ground:
     """One variant, fitted."""
 
     variant: Variant
+    learned: int
+    """Questions it was fitted on."""
     table: Table
-    fitted: Fitted
+    """Those of them the search looks at."""
+    unseen: Confidences
     calibrator: LogisticCalibrator
 
 
 def tune(
-    source: PolicyFile,
-    collection: Collection,
+    file: PolicyFile,
+    source: Source,
     *,
-    shares: Shares | None = None,
-    bound: Bound = upper_bound,
+    bound: Bound,
     labels: str = "",
     segment: str = "",
-    calibrator_name: str = "",
+    calibrator: str = "",
     progress: Callable[[str], None] = lambda _: None,
 ) -> Tuned:
-    """Tune a policy on a collection.
+    """Tune a policy on a source of labelled questions.
 
-    ``bound`` limits the error among answers (see `gate.guarantees`); ``labels`` and ``segment`` are written into the
-    certificate. Raises `ConfigError` where there are too few labels to learn from.
+    ``bound`` limits the error among answers (see `gate.tuning.bounds`); ``labels`` and ``segment`` are written into the
+    certificate, and ``calibrator`` into the policy, as the name of the file it will have. Raises `ConfigError` where
+    there are too few labels to learn from.
     """
-    shares = shares or Shares()
-    bare = replace(source, policy=source.policy.model_copy(update={"certificate": None}))
+    promise = file.policy.promise
+    bare = replace(file, policy=file.policy.model_copy(update={"certificate": None}))
     gateway = assemble(bare, Unfitted())
     running = {k: v for k, v in gateway.running.items() if k not in {"policy", "calibrator"}}
-    bounds = {signal.name: signal.bounds for signal in gateway.plan.signals}
     grounds: list[_Ground] = []
-    for variant in variants(bare.policy, gateway.plan):
+    for variant in source.variants(bare.policy, gateway.plan):
         progress(f"fitting: {variant.label}")
-        plan = assemble(replace(bare, policy=variant.policy), Unfitted()).plan
-        table = observed(collection, plan, shares)
-        grounds.append(_ground(variant, table, bounds, running, str(collection.path)))
+        grounds.append(
+            _ground(variant, assemble(replace(bare, policy=variant.policy), Unfitted()).plan, source, running)
+        )
     progress("searching")
-    options = _sequence(source.policy, grounds)
-    name = calibrator_name or source.policy.calibrator
-    candidates = [_candidate(bare, ground, option, name) for ground, option in options]
-    learned, promise = len(grounds[0].table), source.policy.promise
-    at = start([_expected(option, learned) for _, option in options], promise, bound)
-    counted = _counted(bare, candidates[at:], lambda: _split(collection, "certify", shares), progress)
-    tests = tuple(tested(counted, promise, bound))
-    chosen = _cheapest(tests, source.policy)
-    labelled = sum(1 for _ in _split(collection, "", shares))
+    options = _sequence(file.policy, grounds, source.structures(file.policy))
+    candidates = [_candidate(bare, ground, option, calibrator or file.policy.calibrator) for ground, option in options]
+    expected = [_expected(option, len(grounds[0].table)) for _, option in options]
+    at = start(expected, promise, bound)
+    tests = tuple(tested(_counted(bare, candidates[at:], source, progress), promise, bound))
+    chosen = _cheapest(tests, file.policy)
     return Tuned(
-        source,
         _certified(bare, chosen, labels=labels, segment=segment) if chosen else None,
         chosen.candidate.calibrator if chosen else None,
         tests,
         tuple(option for _, option in options),
-        learned,
-        collection.count()[1] - labelled,
+        grounds[0].learned,
+        source.left_out(),
     )
 
 
-def _ground(variant: Variant, table: Table, bounds: Bounds, running: Mapping[str, str], where: str) -> _Ground:
-    learning = table.of_split("fit")
+def _ground(variant: Variant, plan: Plan, source: Source, running: Mapping[str, str]) -> _Ground:
+    learning = source.table(plan)
     try:
-        fitted = fit_table(learning, bounds)
+        fitted = fit_table(learning, {signal.name: signal.bounds for signal in plan.signals})
     except ValueError as error:
-        said = f"{len(learning)} questions of the fit split have labels: {error}"
-        raise ConfigError(f"too little to learn from: {said}", where=where) from error
-    return _Ground(variant, learning, fitted, fitted.calibrator(table.signals, running))
+        said = f"{len(learning)} questions of the fit split have labels, and {error}"
+        raise ConfigError(f"too little to learn from: {said}", where=source.where) from error
+    rows = np.random.default_rng(0).permutation(len(learning))[:SEARCHED]
+    unseen = {key: (p[rows], strange[rows]) for key, (p, strange) in fitted.unseen.items()}
+    return _Ground(variant, len(learning), learning.where(rows), unseen, fitted.calibrator(learning.signals, running))
 
 
 # --- search ------------------------------------------------------------------------------------------------------
 
 
-def _sequence(policy: Policy, grounds: Sequence[_Ground]) -> list[tuple[_Ground, Option]]:
+def _sequence(policy: Policy, grounds: Sequence[_Ground], shapes: Sequence[Structure]) -> list[tuple[_Ground, Option]]:
     """Policies from the safest to the boldest: for each price of a wrong answer the best of all."""
-    routes = policy.routes
-    shapes = list(structures(policy.ladder, retrieve=routes.retrieve is not None, escalate=routes.escalate))
     every = [(ground, shape, _terrain(ground, shape)) for ground in grounds for shape in shapes]
     costs = [[best(terrain, shape, _prices(policy, r)).expected_cost for r in SCREENED] for _, shape, terrain in every]
     good = {
@@ -168,7 +164,7 @@ def _prices(policy: Policy, ratio: float) -> Prices:
 
 def _terrain(ground: _Ground, shape: Structure) -> Terrain:
     tiers = len(ground.variant.policy.tiers)
-    return Terrain.of(ground.table, ground.fitted.unseen, shape.ladder, tiers)
+    return Terrain.of(ground.table, ground.unseen, shape.ladder, tiers)
 
 
 def _expected(option: Option, n: int) -> Counted:
@@ -179,8 +175,8 @@ def _expected(option: Option, n: int) -> Counted:
 # --- candidates --------------------------------------------------------------------------------------------------
 
 
-def _candidate(source: PolicyFile, ground: _Ground, option: Option, calibrator: str) -> Candidate:
-    shape, routes = option.structure, source.policy.routes
+def _candidate(file: PolicyFile, ground: _Ground, option: Option, calibrator: str) -> Candidate:
+    shape, routes = option.structure, file.policy.routes
     update = {
         "ladder": shape.ladder,
         "rule": option.rule,
@@ -196,23 +192,13 @@ def _candidate(source: PolicyFile, ground: _Ground, option: Option, calibrator: 
 
 
 def _counted(
-    source: PolicyFile,
-    candidates: Iterable[Candidate],
-    held_out: Callable[[], Iterable[Collected]],
-    progress: Callable[[str], None],
-) -> Iterable[tuple[Candidate, Counted]]:
+    file: PolicyFile, candidates: Iterable[Candidate], source: Source, progress: Callable[[str], None]
+) -> Iterator[tuple[Candidate, Counted]]:
     """What each whole policy does with the certify split; worked out only when it is asked for."""
     for number, candidate in enumerate(candidates, 1):
         progress(f"certifying: policy {number}")
-        plan = assemble(replace(source, policy=candidate.policy), candidate.calibrator).plan
-        asked = answered = wrong = 0
-        money = 0.0
-        for one in judge(plan, held_out()):
-            asked += 1
-            answered += one.outcome is None or one.outcome.answered
-            wrong += one.wrong
-            money += one.outcome.cost.money if one.outcome else 0.0
-        yield candidate, Counted(asked, answered, wrong, money / max(1, asked))
+        plan = assemble(replace(file, policy=candidate.policy), candidate.calibrator).plan
+        yield candidate, source.counted(candidate.policy, plan, candidate.calibrator)
 
 
 def _cheapest(tests: Sequence[Tested[Candidate]], policy: Policy) -> Tested[Candidate] | None:
@@ -225,10 +211,9 @@ def _cheapest(tests: Sequence[Tested[Candidate]], policy: Policy) -> Tested[Cand
     return min((test for test in tests if test.passed), key=cost, default=None)
 
 
-def _certified(source: PolicyFile, test: Tested[Candidate], *, labels: str, segment: str) -> Policy:
-    candidate, promise = test.candidate, source.policy.promise
-    file = replace(source, policy=candidate.policy)
-    gateway = assemble(file, candidate.calibrator)
+def _certified(file: PolicyFile, test: Tested[Candidate], *, labels: str, segment: str) -> Policy:
+    candidate, promise = test.candidate, file.policy.promise
+    gateway = assemble(replace(file, policy=candidate.policy), candidate.calibrator)
     certificate = CertificateSettings(
         alpha=promise.max_error,
         delta=round(1 - promise.confidence, 12),
@@ -242,12 +227,3 @@ def _certified(source: PolicyFile, test: Tested[Candidate], *, labels: str, segm
         fingerprints=fingerprints(candidate.policy, gateway.plan, gateway.world),
     )
     return candidate.policy.model_copy(update={"certificate": certificate})
-
-
-def _split(collection: Collection, split: str, shares: Shares) -> Iterator[Collected]:
-    """The questions of a split that have a label; of any split where it is empty."""
-    for row in collection.collected():
-        if any(label.correct is not None for label in row.labels.values()):
-            own = row.example.split or shares.split(question_key(row.example))
-            if split in ("", own):
-                yield row

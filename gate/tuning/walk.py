@@ -85,6 +85,10 @@ class Walked:
     def answered(self) -> Bools:
         return np.asarray(self.end == ANSWERED)
 
+    @property
+    def unknown(self) -> Bools:
+        return np.asarray(self.end == UNKNOWN)
+
 
 def walk(terrain: Terrain, rule: ThresholdRule) -> Walked:
     """Let every question go its way under a rule."""

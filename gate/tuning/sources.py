@@ -1,0 +1,155 @@
+"""Where tuning takes its questions from: a collection, which can judge any policy over it, or a decision log."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from gate.calibration.logistic import LogisticCalibrator
+from gate.errors import ConfigError
+from gate.pipeline import Plan
+from gate.policy import Policy
+from gate.tuning.certification import Counted, Weighted
+from gate.tuning.collection import Collected, Collection
+from gate.tuning.decision_log import Audit, LogTable, logged, records
+from gate.tuning.fitting import confidences
+from gate.tuning.judging import judge
+from gate.tuning.observing import labelled, observed
+from gate.tuning.search import Structure, structures
+from gate.tuning.splits import Shares
+from gate.tuning.table import Table
+from gate.tuning.variants import Variant, variants
+from gate.tuning.walk import Terrain, walk
+from gate.types import Action
+
+
+class Source(Protocol):
+    """Labelled questions and what was seen of them."""
+
+    @property
+    def where(self) -> str:
+        """Its name in messages."""
+        ...
+
+    def variants(self, policy: Policy, plan: Plan) -> Sequence[Variant]:
+        """The choices of evidence that can be judged from it."""
+        ...
+
+    def structures(self, policy: Policy) -> Sequence[Structure]:
+        """The ladders and orders of ways that can be judged from it."""
+        ...
+
+    def table(self, plan: Plan) -> Table:
+        """The fit split, as the plan's stages saw it."""
+        ...
+
+    def counted(self, policy: Policy, plan: Plan, calibrator: LogisticCalibrator) -> Counted:
+        """What the whole policy does with the certify split. What cannot be told counts as answered and wrong."""
+        ...
+
+    def left_out(self) -> str:
+        """What of it could not be used, in words; empty where all could."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionSource:
+    """Every variant and structure, by running the pipeline on the replies."""
+
+    collection: Collection
+    shares: Shares
+
+    @property
+    def where(self) -> str:
+        return str(self.collection.path)
+
+    def variants(self, policy: Policy, plan: Plan) -> Sequence[Variant]:
+        return list(variants(policy, plan))
+
+    def structures(self, policy: Policy) -> Sequence[Structure]:
+        routes = policy.routes
+        return list(structures(policy.ladder, retrieve=routes.retrieve is not None, escalate=routes.escalate))
+
+    def table(self, plan: Plan) -> Table:
+        return observed(self.split("fit"), plan)
+
+    def counted(self, policy: Policy, plan: Plan, calibrator: LogisticCalibrator) -> Counted:
+        asked = answered = wrong = unknown = 0
+        money = 0.0
+        for one in judge(plan, self.split("certify")):
+            asked += 1
+            answered += one.outcome is None or one.outcome.answered
+            wrong += one.wrong
+            unknown += one.wrong and one.correct is None
+            money += one.outcome.cost.money if one.outcome else 0.0
+        return Counted(asked, answered, wrong, money / max(1, asked), unknown)
+
+    def split(self, name: str) -> Iterator[Collected]:
+        return (row for row in labelled(self.collection) if self.shares.of(row.example) == name)
+
+    def left_out(self) -> str:
+        asked, done = self.collection.count()
+        without = done - sum(1 for _ in labelled(self.collection))
+        said = [f"{asked - done} questions were not collected"] if asked > done else []
+        return "; ".join([*said, *([f"{without} have no label"] if without else [])])
+
+
+@dataclass(slots=True)
+class LogSource:
+    """The policy as it ran, with other thresholds and another calibrator: more a log cannot tell."""
+
+    path: Path
+    audits: Mapping[str, Audit]
+    shares: Shares
+    _read: LogTable | None = field(default=None, repr=False)
+
+    @property
+    def where(self) -> str:
+        return str(self.path)
+
+    def variants(self, policy: Policy, plan: Plan) -> Sequence[Variant]:
+        return [Variant("as logged", policy)]
+
+    def structures(self, policy: Policy) -> Sequence[Structure]:
+        closed = set()
+        if policy.routes.retrieve is None:
+            closed.add(Action.RETRIEVE)
+        if not policy.routes.escalate or len(policy.ladder) < 2:
+            closed.add(Action.ESCALATE)
+        return [Structure(policy.ladder, tuple(way for way in policy.rule.otherwise if way not in closed))]
+
+    def table(self, plan: Plan) -> Table:
+        return self._log(plan).table.of_split("fit")
+
+    def counted(self, policy: Policy, plan: Plan, calibrator: LogisticCalibrator) -> Counted:
+        table = self._log(plan).table.of_split("certify")
+        terrain = Terrain.of(table, confidences(calibrator.stages, table), policy.ladder, len(policy.tiers))
+        walked = walk(terrain, policy.rule)
+        unknown = walked.unknown | (walked.answered & np.isnan(walked.correct))
+        wrong = unknown | (walked.answered & (walked.correct == 0.0))
+        out = walked.answered | unknown
+        uneven = bool((table.weights != 1.0).any())
+        return Counted(
+            asked=len(table),
+            answered=int(out.sum()),
+            wrong=int(wrong.sum()),
+            money=float(np.average(walked.costs["money"], weights=table.weights)) if len(table) else 0.0,
+            unknown=int(unknown.sum()),
+            weighted=Weighted(wrong, out, table.weights) if uneven else None,
+        )
+
+    def left_out(self) -> str:
+        without = self._read.decisions - len(self._read.table) if self._read else 0
+        return f"{without} decisions have no label, or are of other upstreams than the policy's" if without else ""
+
+    def _log(self, plan: Plan) -> LogTable:
+        if self._read is None:
+            self._read = logged(records(self.path), plan, self.audits, shares=self.shares, audited_only=True)
+            if not len(self._read.table):
+                said = f"none of its {self._read.decisions} decisions bears the id of one of {len(self.audits)} labels"
+                raise ConfigError(said, where=self.where)
+        return self._read
