@@ -7,6 +7,7 @@ is counted with the reason, never guessed.
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,12 +18,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from gate.calibration.logistic import LogisticCalibrator
 from gate.errors import ConfigError, ReplayGap, UpstreamError
 from gate.gateway import Gateway
 from gate.log.jsonl import from_json
-from gate.tuning.decision_log import Audit, records
+from gate.tuning.decision_log import Audit, Records, logged, records
+from gate.tuning.fitting import confidences
 from gate.tuning.judgements import JudgedRow, Judgements, judgements_of
-from gate.types import TraceRecord
+from gate.tuning.walk import Terrain, walk
+from gate.types import Action, Outcome, Stage, TraceRecord
 
 CHUNK = 20_000
 """Decisions held at a time."""
