@@ -18,6 +18,7 @@ from gate.judges import JUDGES
 from gate.routes import ROUTES
 from gate.rules import RULES
 from gate.signals import SIGNALS
+from gate.tuning.grading import GRADERS
 from gate.upstreams import UPSTREAMS
 
 ROOT = Path(__file__).parents[1]
@@ -143,6 +144,8 @@ def test_the_tuples_are_complete() -> None:
     assert {kind.__name__ for kind in JUDGES} == _defined("judges", having="from_options")
     upstreams = _defined("upstreams", having="encode") | _defined("upstreams", having="complete")
     assert {kind.__name__ for kind in UPSTREAMS} == upstreams
+    graders = _defined("tuning/grading", having="grade") | _defined("tuning/grading", having="ask")
+    assert {kind.__name__ for kind in GRADERS} == graders - {"Grader"}
 
 
 def test_the_readme_lists_what_the_tuples_hold() -> None:

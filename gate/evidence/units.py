@@ -116,6 +116,8 @@ _UNITS = {
     )
     for name in names.split(", ")
 }
+KINDS = frozenset(known.kind for known in _UNITS.values())
+"""The units of comparison; "" is that of bare numbers."""
 CURRENCIES = ("US$", "$", "€", "£", "¥", "₹", "USD", "EUR", "GBP", "INR")
 """What may stand before a number."""
 

@@ -1,0 +1,41 @@
+"""Token F1: how many words answer and reference share (SQuAD; Rajpurkar et al. 2016)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import ClassVar
+
+from pydantic import BaseModel, Field
+
+from gate.evidence.meanings import normalize
+from gate.evidence.words import spaced_words
+from gate.tuning.grading.grade import Grade, settled, written
+from gate.types import Question
+
+
+class TokenF1Grader(BaseModel, extra="forbid", frozen=True):
+    """Right when the F1 with the nearest reference is at least ``threshold``. Of each text the first 1000 words count.
+
+    Negation is one word like any other: "not Paris" and "Paris" share two thirds.
+    """
+
+    name: ClassVar[str] = "token_f1"
+    threshold: float = Field(default=0.5, gt=0, le=1)
+
+    def grade(self, question: Question, answer: str, references: Sequence[str]) -> Grade:
+        if (grade := settled(answer, references)) is not None:
+            return grade
+        said = words_of(answer)
+        best = max(token_f1(said, words_of(reference)) for reference in written(references))
+        return Grade(best >= self.threshold, best, f"F1 {best:.2f} with the nearest reference")
+
+
+def words_of(text: str) -> tuple[str, ...]:
+    return spaced_words(normalize(text))
+
+
+def token_f1(one: Sequence[str], other: Sequence[str]) -> float:
+    """2 x the words both have / all words of the two, each as often as it stands; in [0, 1]."""
+    shared = (Counter(one) & Counter(other)).total()
+    return 2.0 * shared / (len(one) + len(other)) if shared else 0.0

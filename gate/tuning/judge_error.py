@@ -1,0 +1,29 @@
+"""How often a judge errs, counted where people graded the same answers."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import TypeVar
+
+K = TypeVar("K", bound=Hashable)
+
+
+@dataclass(frozen=True, slots=True)
+class JudgeError:
+    """Counts over the answers that both graded, by what the people said."""
+
+    wrong: int
+    wrong_accepted: int
+    """Of the wrong ones, those the judge called right: what voids a promise."""
+    right: int
+    right_rejected: int
+    """Of the right ones, those the judge called wrong."""
+
+
+def judge_error(judged: Mapping[K, bool | None], human: Mapping[K, bool | None]) -> JudgeError:
+    """Compare a judge's labels with people's. What one of them did not grade, or left open, counts for nothing."""
+    pairs = [(label, human[key]) for key, label in judged.items() if label is not None and human.get(key) is not None]
+    wrong = [label for label, truth in pairs if truth is False]
+    right = [label for label, truth in pairs if truth is True]
+    return JudgeError(len(wrong), sum(wrong), len(right), right.count(False))
