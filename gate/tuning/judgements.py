@@ -25,7 +25,7 @@ class Judgements:
     p: Array
     """The last decision's confidence that its draft is right; nan where there was none."""
     correct: Array
-    """1 where the draft that confidence is about (the answer, if it was let through) is right, 0 where wrong, else nan."""
+    """1 where the draft that ``p`` is about (the answer, if it was let through) is right, 0 where wrong, else nan."""
     first_correct: Array
     """The same of the first draft: what would have been said without gate."""
     calls: Array
@@ -51,7 +51,7 @@ class Judgements:
         """Where ``correct`` is known."""
         return ~np.isnan(self.correct)
 
-    def where(self, chosen: npt.NDArray[np.bool_]) -> Judgements:
-        """The rows of a mask, [n]."""
+    def where(self, chosen: npt.NDArray[np.bool_] | npt.NDArray[np.intp]) -> Judgements:
+        """The rows of a mask, [n], or those at some places, in that order."""
         picked: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
         return Judgements(**{name: v if name == "signals" else v[chosen] for name, v in picked.items()})
