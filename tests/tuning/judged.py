@@ -35,10 +35,10 @@ def rows(p: Sequence[float], correct: Sequence[float], answered: Sequence[bool],
     return Judgements(**made)
 
 
-def simulated(n: int, *, seed: int = 0, answer_at: float = 0.8) -> Judgements:
+def simulated(n: int, *, seed: int = 0, answer_at: float = 0.8, shape: tuple[float, float] = (4, 1)) -> Judgements:
     """Confidence that means what it says, two signals of which one tells, three segments, costs with a tail."""
     rng = np.random.default_rng(seed)
-    p = rng.beta(4, 1, n)
+    p = rng.beta(*shape, n)
     right = rng.random(n) < p
     told = (p + rng.normal(0, 0.1, n)).astype(np.float32)
     told[rng.random(n) < 0.1] = np.nan
