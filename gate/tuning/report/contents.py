@@ -82,6 +82,13 @@ class Report:
     """The worst first."""
     notes: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        if self.evaluation.confidence != self.promise.confidence:
+            raise ValueError(
+                f"evaluate with the confidence of the promise: {self.evaluation.confidence} is not "
+                f"{self.promise.confidence}"
+            )
+
 
 def stage_signals(calibrator: LogisticCalibrator, judgements: Judgements) -> tuple[StageSignals, ...]:
     """The weights of every stage of a calibrator, with what they came to in the questions that ended there."""

@@ -54,8 +54,8 @@ def _stage(stage: StageSignals, *, shown: bool) -> Html:
         for s in sorted(stage.signals, key=lambda s: (-s.weight, s.signal))
     ]
     heads = ("signal", "weight", "moved", "if missing")
-    drawn = table(f"Stage {stage.stage}, fitted on {counted(stage.n, 'labelled answer')}.", heads, rows)
-    return folded(element("span", "Stage ", named(stage.stage)), drawn, shown=shown)
+    caption = joined(("Stage ", named(stage.stage), f", fitted on {counted(stage.n, 'labelled answer')}."))
+    return folded(element("span", "Stage ", named(stage.stage)), table(caption, heads, rows), shown=shown)
 
 
 def confident_wrong(report: Report) -> Iterator[Html]:
@@ -127,7 +127,7 @@ def certificate(report: Report) -> Iterator[Html]:
         yield words("There is no certificate: the promise has not been shown on held-out questions.")
         return
     for reason in report.void:
-        yield element("p", element("b", "Void: "), reason)
+        yield element("p", element("b", "Void: "), theirs(reason))
     yield facts(
         (
             ("target risk (alpha)", promised(held.alpha)),
@@ -137,7 +137,7 @@ def certificate(report: Report) -> Iterator[Html]:
             ("of them wrong", count(held.errors)),
             ("upper limit on the risk", at_most(held.bound)),
             ("segment", theirs(held.segment) if held.segment else "all"),
-            ("date", held.date or UNKNOWN),
+            ("date", theirs(held.date, 40) if held.date else UNKNOWN),
         )
     )
     rows = [(named(part), named(mark)) for part, mark in sorted(held.fingerprints.items())]

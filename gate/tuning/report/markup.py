@@ -41,7 +41,7 @@ def theirs(text: str, most: int = 600) -> Html:
     """A text of a user or a model: cut with a mark, and kept to its own direction of writing."""
     if len(text) > most:
         mark = element("span", f"… [cut: {len(text):,} characters in all]", class_="cut")
-        return element("bdi", text[:most], mark, class_="theirs")
+        return joined((element("bdi", text[:most], class_="theirs"), mark))
     return element("bdi", text, class_="theirs")
 
 

@@ -53,7 +53,7 @@ def _header(report: Report) -> Html:
     listed = joined(element("li", element("a", title, href=f"#{name}")) for name, title, _ in _SECTIONS)
     return element(
         "header",
-        element("p", "Policy report", f", {report.date}" if report.date else "", class_="kicker"),
+        element("p", "Policy report", joined((", ", theirs(report.date, 40))) if report.date else "", class_="kicker"),
         element("h1", theirs(report.policy, 200)),
         element("p", theirs(report.summary), class_="summary") if report.summary else "",
         element("nav", element("ul", listed), aria_label="Sections"),

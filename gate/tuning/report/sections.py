@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from gate.tuning.estimates import Estimate
-from gate.tuning.evaluate import FEWEST, SegmentRow
+from gate.tuning.evaluate import FEWEST, Evaluation, SegmentRow
 from gate.tuning.report.contents import Report
 from gate.tuning.report.figures import frontier, reliability, risk_coverage
-from gate.tuning.report.markup import Html, bar, beside, element, figure, folded, legend, table, theirs, words
+from gate.tuning.report.markup import Html, bar, beside, element, figure, folded, joined, legend, table, theirs, words
 from gate.tuning.report.wording import (
     UNKNOWN,
     at_most,
@@ -39,11 +39,13 @@ def tiles(report: Report) -> Html:
             percent(None if found.without_gate.value is None else 1 - found.without_gate.value),
             "first drafts, all let through",
         ),
-        ("right answers kept", percent(found.right_kept.value), f"{count(found.right_lost)} held back"),
+        ("right answers kept", percent(found.right_kept.value), _held_back(found)),
         (
             "for one question" if priced else "model calls for one question",
             spent(cost.kind, cost.mean),
-            f"{spent(cost.kind, cost.per_right)} for a right answer",
+            "none was answered rightly"
+            if found.right_of_all.value == 0
+            else f"{spent(cost.kind, cost.per_right)} for a right answer",
         ),
     ]
     return element(
@@ -59,6 +61,10 @@ def tiles(report: Report) -> Html:
         ),
         class_="tiles",
     )
+
+
+def _held_back(found: Evaluation) -> str:
+    return f"{count(found.right_lost)} held back" if found.right_kept.n else "no draft is known to be right"
 
 
 def calibration(report: Report) -> Iterator[Html]:
@@ -188,7 +194,7 @@ def segments(report: Report) -> Iterator[Html]:
     yield table(caption, heads, [_segment(r) for r in rows])
     for row in rows:
         if not row.labelled:
-            yield words(f"There are no labels in segment {_segment_name(row)}.")
+            yield words(joined(("There are no labels in segment ", theirs(_segment_name(row), 80), ".")))
 
 
 def _segment(row: SegmentRow) -> tuple[str, ...]:
@@ -210,7 +216,7 @@ def costs(report: Report) -> Iterator[Html]:
         (
             _COST_NAMES.get(row.kind, row.kind),
             *((spent(row.kind, v)) for v in (row.mean, row.p50, row.p95)),
-            spent(row.kind, row.per_right) if row.per_right is not None else "no right answers",
+            "no right answers" if found.right_of_all.value == 0 else spent(row.kind, row.per_right),
         )
         for row in found.costs
     ]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from gate.tuning.report.contents import Report
+from gate.tuning.report.markup import joined, theirs
 from gate.tuning.report.wording import at_most, count, counted, interval, percent, promised
 
 
@@ -15,6 +16,7 @@ class Verdict:
     status: Literal["kept", "broken", "open"]
     headline: str
     grounds: tuple[str, ...]
+    """Sentences, of which some are HTML already."""
 
 
 def verdict(report: Report) -> Verdict:
@@ -60,7 +62,7 @@ def _grounds(report: Report) -> Iterator[str]:
             f"{promised(1 - held.delta)} confidence."
         )
     for reason in report.void:
-        yield f"The certificate is void: {reason}."
+        yield joined(("The certificate is void: ", theirs(reason), "."))
     yield from _these(report)
     if found.without_gate.value is not None:
         yield (

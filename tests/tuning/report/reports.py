@@ -116,7 +116,7 @@ def of_nothing() -> Report:
         policy="new",
         summary="",
         promise=Promise(max_error=0.01, confidence=0.9),
-        evaluation=evaluate(rows([NAN] * 5, [NAN] * 5, [True] * 5, money=[NAN] * 5, seconds=[NAN] * 5)),
+        evaluation=evaluate(rows([NAN] * 5, [NAN] * 5, [True] * 5, money=[NAN] * 5, seconds=[NAN] * 5), confidence=0.9),
     )
 
 
