@@ -1,32 +1,45 @@
-"""How good a confidence is: does it rank right above wrong, and does it mean what it says.
+"""How well a confidence ranks: does it put right answers above wrong ones.
 
 ``confidence`` and ``correct`` are sequences of equal length n: numbers of which higher means surer, and the labels.
 Ranking metrics look at the order alone, so they also take raw signals. A metric that is not defined for the data (one
-class only, nothing there) is None, never a number.
+class only, nothing there) is None, never a number. Whether a confidence means what it says is asked in
+`gate.calibration.calibration_error` and `gate.calibration.proper_scores`, what one threshold does with it in
+`gate.calibration.selection`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
-
 import numpy as np
-import numpy.typing as npt
 
-Numbers = Sequence[float] | npt.NDArray[np.floating[Any]]
-Labels = Sequence[bool] | npt.NDArray[np.bool_]
-_Array = npt.NDArray[np.float64]
+from gate.calibration.arrays import Array, Bools, Labels, Numbers, checked, shares
+from gate.calibration.calibration_error import expected_calibration_error
+
+__all__ = [
+    "auarc",
+    "auprc_error",
+    "auprc_success",
+    "aurc",
+    "auroc",
+    "excess_aurc",
+    "expected_calibration_error",
+    "fpr_at_recall",
+    "prediction_rejection_ratio",
+    "risk_coverage",
+]
 
 
-def auroc(confidence: Numbers, correct: Labels) -> float | None:
-    """P(a right answer's confidence > a wrong one's) + half of P(tie). None when only one class is there."""
-    score, right = _arrays(confidence, correct)
-    rights, n = int(right.sum()), len(right)
-    if not 0 < rights < n:
+def auroc(confidence: Numbers, correct: Labels, *, weights: Numbers | None = None) -> float | None:
+    """P(a right answer's confidence > a wrong one's) + half of P(tie). None when only one class is there.
+
+    ``weights`` (see `gate.calibration.arrays.shares`) make it that of the whole, where labels are a weighted sample.
+    """
+    score, right = checked(confidence, correct)
+    if one_class(right):
         return None
-    _, group, sizes = np.unique(score, return_inverse=True, return_counts=True)
-    rank = np.cumsum(sizes) - (sizes - 1) / 2  # the mean rank of those that tie, from 1
-    return float((rank[group][right].sum() - rights * (rights + 1) / 2) / (rights * (n - rights)))
+    weight = np.ones(len(right)) if weights is None else shares(weights, len(right))
+    rights, wrongs = (_per_score(score, weight * of)[0] for of in (right, ~right))
+    below = np.cumsum(wrongs) - wrongs
+    return float((rights * (below + wrongs / 2)).sum() / (rights.sum() * wrongs.sum()))
 
 
 def auprc_error(confidence: Numbers, correct: Labels) -> float | None:
@@ -34,24 +47,22 @@ def auprc_error(confidence: Numbers, correct: Labels) -> float | None:
 
     Answers of equal confidence enter together. None when only one class is there.
     """
-    score, right = _arrays(confidence, correct)
-    wrongs = int((~right).sum())
-    if not 0 < wrongs < len(right):
-        return None
-    found, taken = (np.cumsum(x[::-1]) for x in _groups(-score, ~right))
-    gained = np.diff(found, prepend=0.0)
-    return float((gained * found / taken).sum() / wrongs)
+    score, right = checked(confidence, correct)
+    return _average_precision(-score, ~right)
 
 
-def risk_coverage(confidence: Numbers, correct: Labels) -> _Array:
+def auprc_success(confidence: Numbers, correct: Labels) -> float | None:
+    """Average precision at finding the right answers, most confident first. Its base rate is the accuracy."""
+    return _average_precision(*checked(confidence, correct))
+
+
+def risk_coverage(confidence: Numbers, correct: Labels) -> Array:
     """Selective risk at coverage k/n for k = 1 … n, the most confident first: [n].
 
     Within a tie it is the expectation over the orders, for a policy cannot tell them apart.
     """
-    score, right = _arrays(confidence, correct)
-    errors, sizes = (x[::-1] for x in _groups(score, ~right))
-    each = np.repeat(errors / sizes, sizes.astype(np.intp))
-    return np.cumsum(each) / np.arange(1, len(right) + 1)
+    score, right = checked(confidence, correct)
+    return _means_of_the_surest(score, (~right).astype(np.float64))
 
 
 def aurc(confidence: Numbers, correct: Labels) -> float | None:
@@ -59,42 +70,90 @@ def aurc(confidence: Numbers, correct: Labels) -> float | None:
     return float(risk_coverage(confidence, correct).mean()) if len(correct) else None
 
 
-def prediction_rejection_ratio(confidence: Numbers, correct: Labels) -> float | None:
-    """(random AURC - AURC) / (random AURC - oracle AURC): 1 for a perfect order, 0 for a random one.
+def excess_aurc(confidence: Numbers, correct: Labels) -> float | None:
+    """AURC less that of a perfect order with as many errors (E-AURC; Geifman, Uziel and El-Yaniv 2019).
 
-    The prediction rejection ratio of Malinin et al. 2020 for 0/1 quality and rejection of up to everything, with the
-    exact mean for the random order. None when only one class is there.
+    The perfect order is that of these n answers, not the limit for many, which is too low where n is small.
     """
-    _, right = _arrays(confidence, correct)
-    if not 0 < right.sum() < len(right):
+    score, right = checked(confidence, correct)
+    if not len(right):
         return None
-    random = float((~right).mean())
-    oracle = float(risk_coverage(right.astype(np.float64), right).mean())
-    return (random - float(risk_coverage(confidence, correct).mean())) / (random - oracle)
+    wrong = (~right).astype(np.float64)
+    return float(_means_of_the_surest(score, wrong).mean() - _means_of_the_surest(-wrong, wrong).mean())
 
 
-def expected_calibration_error(confidence: Numbers, correct: Labels, bins: int = 10) -> float:
-    """sum over equal-width bins of n_b/N |mean confidence - accuracy|; bins are (a, b], the first one closed.
+def auarc(confidence: Numbers, correct: Labels, *, trapezoid: bool = False) -> float | None:
+    """Area under the accuracy-rejection curve: the mean over k, which is 1 - AURC.
 
-    Biased upwards for small N, and the number of bins matters: give both beside it.
+    With ``trapezoid`` by that rule, the n accuracies spread evenly over [0, 1], as some papers on language models do
+    (Lin et al. 2023): the two differ in the second decimal for small n. None without answers; the trapezoid needs two.
     """
-    p, right = _arrays(confidence, correct)
-    # a hair's breadth above the edge still belongs to the bin the edge closes: 0.7000000000000001 is 0.7
-    place = np.clip(np.ceil(p * bins - 1e-9).astype(np.intp) - 1, 0, bins - 1)
-    return float(np.abs(np.bincount(place, weights=p - right, minlength=bins)).sum() / len(p))
+    accuracy = 1.0 - risk_coverage(confidence, correct)
+    if len(accuracy) < (2 if trapezoid else 1):
+        return None
+    return float(((accuracy[1:] + accuracy[:-1]) / 2).mean() if trapezoid else accuracy.mean())
 
 
-def _arrays(confidence: Numbers, correct: Labels) -> tuple[_Array, npt.NDArray[np.bool_]]:
-    score, right = np.asarray(confidence, dtype=np.float64), np.asarray(correct, dtype=np.bool_)
-    if score.shape != right.shape or score.ndim != 1:
-        raise ValueError(f"confidence and correct must be as long as each other, got {score.shape} and {right.shape}")
-    if np.isnan(score).any():
-        raise ValueError("a confidence is not a number")
-    return score, right
+def prediction_rejection_ratio(
+    confidence: Numbers, quality: Numbers | Labels, *, max_rejection: float = 1.0
+) -> float | None:
+    """(area - random area) / (perfect area - random area): 1 for a perfect order, 0 for a random one.
+
+    The prediction rejection ratio of Malinin and Gales 2021. The area is the mean quality of what is kept while the
+    least confident are rejected one by one, up to the share ``max_rejection``. ``quality`` in [0, 1] is graded or 0/1.
+    The random order has its exact mean, not that of shuffles. None when all are of one quality or nothing is rejected.
+    """
+    score, worth = np.asarray(confidence, dtype=np.float64), np.asarray(quality, dtype=np.float64)
+    if score.shape != worth.shape or score.ndim != 1:
+        raise ValueError(f"confidence and quality must be as long as each other, got {score.shape} and {worth.shape}")
+    if np.isnan(score).any() or not ((worth >= 0) & (worth <= 1)).all():
+        raise ValueError("a confidence is not a number or a quality not in [0, 1]")
+    if not 0 < max_rejection <= 1:
+        raise ValueError(f"max_rejection must be in (0, 1], got {max_rejection}")
+    steps = int(max_rejection * len(worth) + 1e-9)
+    if steps < 2 or worth.min() == worth.max():
+        return None
+    area, perfect = (float(_means_of_the_surest(order, worth)[-steps:].mean()) for order in (score, worth))
+    random = float(worth.mean())
+    return (area - random) / (perfect - random)
 
 
-def _groups(score: _Array, counted: npt.NDArray[np.bool_]) -> tuple[_Array, _Array]:
-    """For each distinct score, ascending: how many of ``counted`` have it, and how many answers."""
+def fpr_at_recall(confidence: Numbers, correct: Labels, recall: float = 0.95) -> float | None:
+    """The share of wrong answers let through at the highest threshold that lets this share of the right ones through.
+
+    FPR95 for the default. None when only one class is there.
+    """
+    if not 0 < recall <= 1:
+        raise ValueError(f"recall must be in (0, 1], got {recall}")
+    score, right = checked(confidence, correct)
+    if one_class(right):
+        return None
+    rights = np.sort(score[right])[::-1]
+    threshold = rights[int(np.ceil(recall * len(rights) - 1e-9)) - 1]
+    return float((score[~right] >= threshold).mean())
+
+
+def one_class(right: Bools) -> bool:
+    """Whether there is nothing to tell apart."""
+    return not 0 < int(right.sum()) < len(right)
+
+
+def _average_precision(score: Array, sought: Bools) -> float | None:
+    if one_class(sought):
+        return None
+    held, sizes = _per_score(score, sought.astype(np.float64))
+    found, taken = np.cumsum(held[::-1]), np.cumsum(sizes[::-1])
+    return float((held[::-1] * found / taken).sum() / sought.sum())
+
+
+def _means_of_the_surest(score: Array, values: Array) -> Array:
+    """Mean of ``values`` over the k of highest score, k = 1 … n: [n]; within a tie, the expectation over its orders."""
+    totals, sizes = _per_score(score, values)
+    each = np.repeat((totals / sizes)[::-1], sizes[::-1])
+    return np.asarray(np.cumsum(each) / np.arange(1, len(values) + 1))
+
+
+def _per_score(score: Array, values: Array) -> tuple[Array, np.typing.NDArray[np.intp]]:
+    """For each distinct score, ascending: the sum of ``values`` that have it, and how many answers."""
     _, group, sizes = np.unique(score, return_inverse=True, return_counts=True)
-    held = np.bincount(group, weights=counted.astype(np.float64), minlength=len(sizes))
-    return held.astype(np.float64), sizes.astype(np.float64)
+    return np.bincount(group, weights=values, minlength=len(sizes)).astype(np.float64), sizes

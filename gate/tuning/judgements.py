@@ -54,8 +54,8 @@ class Judgements:
         """Where ``correct`` is known."""
         return ~np.isnan(self.correct)
 
-    def where(self, chosen: npt.NDArray[np.bool_]) -> Judgements:
-        """The rows of a mask, [n]."""
+    def where(self, chosen: npt.NDArray[np.bool_] | npt.NDArray[np.intp]) -> Judgements:
+        """The rows of a mask, [n], or those at some places, in that order."""
         picked: dict[str, Any] = {f.name: getattr(self, f.name) for f in fields(self)}
         return Judgements(**{name: v if name == "signals" else v[chosen] for name, v in picked.items()})
 

@@ -1,0 +1,361 @@
+"""How good a policy was on labelled questions: what it let through, how much of that was wrong, and what it cost.
+
+Questions without a label count for coverage and cost, and for nothing else: they are never guessed. Shares, means and
+costs follow the weights of the rows; what ranks or calibrates is of the labelled rows as they are.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from gate.calibration.metrics import aurc, auroc, expected_calibration_error, risk_coverage
+from gate.errors import ConfigError
+from gate.tuning.estimates import Array, Estimate, Mask, bootstrapped, bound, mean, quantile, share
+from gate.tuning.judgements import Judgements
+
+FEWEST = 30
+"""A segment with fewer labelled questions is too small to be judged by itself."""
+SURE = 0.9
+FALSE_ALARMS = 0.05
+COSTS = ("calls", "tokens", "seconds", "money")
+_BINS = 10
+_CURVE_POINTS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class ActionShare:
+    action: str
+    count: int
+    share: float
+
+
+@dataclass(frozen=True, slots=True)
+class CostRow:
+    """One kind of cost, for one question. None where it is not known."""
+
+    kind: str
+    mean: float | None
+    p50: float | None
+    p95: float | None
+    per_right: float | None
+    """Spent on all labelled questions, for each that was answered right."""
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentRow:
+    segment: str
+    n: int
+    labelled: int
+    answered: int
+    coverage: Estimate
+    risk: Estimate
+    bound: float | None
+    too_few: bool
+    """Fewer than 30 labelled questions."""
+
+
+@dataclass(frozen=True, slots=True)
+class Catch:
+    """How much of a slice one signal finds when it may accuse one in twenty of the right answers beside it."""
+
+    signal: str
+    rate: float | None
+    n: int
+    """Wrong answers of the slice that have the signal."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConfidentWrong:
+    """The wrong answers of which the policy was at least ``above`` sure, let through or not."""
+
+    above: float
+    wrong: int
+    right: int
+    """Right answers it was as sure of."""
+    of_wrong: float | None
+    """Share of all wrong answers."""
+    of_labelled: float | None
+    catches: tuple[Catch, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SignalQuality:
+    signal: str
+    n: int
+    """Labelled rows that have it."""
+    missing: float | None
+    """Share of the labelled rows that lack it."""
+    auroc: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Bin:
+    """Answers whose confidence lies in (low, high], the first bin closed; ``accuracy`` is the share of right ones."""
+
+    low: float
+    high: float
+    n: int
+    confidence: float | None
+    accuracy: Estimate
+
+
+@dataclass(frozen=True, slots=True)
+class CurvePoint:
+    coverage: float
+    risk: float
+    oracle: float
+    """The risk at this coverage of an order that puts every right answer first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What `evaluate` found. Counts are of rows; shares are weighted where the rows are."""
+
+    n: int
+    labelled: int
+    answered: int
+    answered_labelled: int
+    wrong: int
+    """Of ``answered_labelled``."""
+    confidence: float
+    """Of every interval and bound here."""
+    weighted: bool
+    coverage: Estimate
+    risk: Estimate
+    """Selective risk: the share of wrong ones among the answers let through."""
+    bound: float | None
+    """One-sided upper limit on the risk (Clopper and Pearson 1934)."""
+    without_gate: Estimate
+    """Accuracy of the first draft, let through always."""
+    right_of_all: Estimate
+    """Share of the labelled questions that were answered, and right."""
+    right_kept: Estimate
+    """Of the last drafts that were right, the share let through."""
+    right_lost: int
+    """Last drafts that were right and were not let through."""
+    actions: tuple[ActionShare, ...]
+    auroc: Estimate
+    aurc: Estimate
+    excess_aurc: Estimate
+    """E-AURC: above the best order of the same answers (Geifman, Uziel and El-Yaniv 2019)."""
+    ece: Estimate
+    """With ten bins of equal width."""
+    brier: Estimate
+    costs: tuple[CostRow, ...]
+    segments: tuple[SegmentRow, ...]
+    confident_wrong: tuple[ConfidentWrong, ...]
+    signals: tuple[SignalQuality, ...]
+    reliability: tuple[Bin, ...]
+    curve: tuple[CurvePoint, ...]
+    notes: tuple[str, ...]
+
+
+def evaluate(
+    judgements: Judgements, *, confidence: float = 0.95, answer_at: float | None = None, seed: int = 0
+) -> Evaluation:
+    """Measure what a policy did. ``answer_at``: its threshold, to tell which wrong answers passed it.
+
+    Raises `ConfigError` where there is nothing to measure, or a column holds what cannot be.
+    """
+    if not 0 < confidence < 1:
+        raise ValueError(f"need 0 < confidence < 1, got {confidence}")
+    check(judgements)
+    rows, weights = judgements, judgements.weights
+    known = rows.where(rows.labelled)
+    let_through = known.where(known.answered)
+    right_answer = known.answered & (known.correct == 1)
+    right = known.where(known.correct == 1)
+    first = rows.where(~np.isnan(rows.first_correct))
+    return Evaluation(
+        n=len(rows),
+        labelled=len(known),
+        answered=int(rows.answered.sum()),
+        answered_labelled=len(let_through),
+        wrong=int((let_through.correct == 0).sum()),
+        confidence=confidence,
+        weighted=is_weighted(rows),
+        coverage=share(rows.answered, weights, confidence),
+        risk=share(let_through.correct == 0, let_through.weights, confidence),
+        bound=bound(let_through.correct == 0, let_through.weights, confidence),
+        without_gate=share(first.first_correct == 1, first.weights, confidence),
+        right_of_all=share(right_answer, known.weights, confidence),
+        right_kept=share(right.answered, right.weights, confidence),
+        right_lost=int((~right.answered).sum()),
+        actions=tuple(_actions(rows)),
+        **_of_confidence(known, confidence, seed),
+        costs=tuple(_costs(rows, known, right_answer)),
+        segments=tuple(_segments(rows, confidence)),
+        confident_wrong=tuple(_confident_wrong(known, above) for above in _edges(answer_at)),
+        signals=tuple(_signals(known)),
+        notes=tuple(_notes(rows)),
+    )
+
+
+def as_json(evaluation: Evaluation) -> dict[str, Any]:
+    """The evaluation as plain JSON: what is not known is null, nothing is nan."""
+    return dataclasses.asdict(evaluation)
+
+
+def check(judgements: Judgements) -> None:
+    """Raise `ConfigError` for rows that cannot be measured."""
+    rows = judgements
+    if not len(rows):
+        raise ConfigError("there are no questions to measure the policy on: give it some that are labelled")
+    repeated = len(rows) - len(set(rows.ids))
+    if repeated:
+        raise ConfigError(f"{repeated} questions stand twice: every question needs an id of its own")
+    faults = (
+        ("a label is neither 0 nor 1", ~np.isin(rows.correct, (0.0, 1.0)) & ~np.isnan(rows.correct)),
+        ("a first label is neither 0 nor 1", ~np.isin(rows.first_correct, (0.0, 1.0)) & ~np.isnan(rows.first_correct)),
+        ("a confidence is not between 0 and 1", ~np.isnan(rows.p) & ~((rows.p >= 0) & (rows.p <= 1))),
+        ("a weight is not a number of at least 0", ~np.isfinite(rows.weights) | (rows.weights < 0)),
+    )
+    costs = np.stack([getattr(rows, kind) for kind in COSTS])
+    for message, where in (*faults, ("a cost is not a number of at least 0", ((costs < 0) | np.isinf(costs)).any(0))):
+        if where.any():
+            raise ConfigError(f"{message}, in {int(where.sum())} of {len(rows)} rows; first: {rows.ids[where][0]!r}")
+    if not rows.weights.sum() > 0:
+        raise ConfigError("all weights are 0: the questions stand for nothing")
+
+
+def is_weighted(judgements: Judgements) -> bool:
+    return bool(judgements.weights.min() != judgements.weights.max())
+
+
+def _actions(rows: Judgements) -> Iterator[ActionShare]:
+    for action in sorted(set(rows.actions), key=lambda name: (name != "answer", name)):
+        held = rows.actions == action
+        yield ActionShare(str(action), int(held.sum()), mean(held.astype(np.float64), rows.weights) or 0.0)
+
+
+def _of_confidence(known: Judgements, confidence: float, seed: int) -> dict[str, Any]:
+    """The fields of `Evaluation` about p as a number and as an order."""
+    sure = known.where(~np.isnan(known.p))
+    p, right = sure.p, sure.correct == 1
+    metrics = {"auroc": auroc, "aurc": aurc, "excess_aurc": _excess_aurc, "ece": _ece, "brier": _brier}
+    found: dict[str, Any] = {name: bootstrapped(metric, p, right, confidence, seed) for name, metric in metrics.items()}
+    return found | {
+        "reliability": tuple(_reliability(p, right, confidence)),
+        "curve": tuple(_curve(p, right)),
+    }
+
+
+def _excess_aurc(p: Array, right: Mask) -> float | None:
+    here, best = aurc(p, right), aurc(right.astype(np.float64), right)
+    return None if here is None or best is None else here - best
+
+
+def _ece(p: Array, right: Mask) -> float | None:
+    return expected_calibration_error(p, right, _BINS)
+
+
+def _brier(p: Array, right: Mask) -> float | None:
+    return float(((p - right) ** 2).mean())
+
+
+def _reliability(p: Array, right: Mask, confidence: float) -> Iterator[Bin]:
+    place = np.clip(np.ceil(p * _BINS - 1e-9).astype(np.intp) - 1, 0, _BINS - 1)
+    for number in range(_BINS):
+        held = place == number
+        accuracy = share(right[held], np.ones(int(held.sum())), confidence)
+        yield Bin(
+            low=number / _BINS,
+            high=(number + 1) / _BINS,
+            n=int(held.sum()),
+            confidence=float(p[held].mean()) if held.any() else None,
+            accuracy=accuracy,
+        )
+
+
+def _curve(p: Array, right: Mask) -> Iterator[CurvePoint]:
+    n = len(p)
+    risks, best = risk_coverage(p, right), risk_coverage(right.astype(np.float64), right)
+    for k in np.unique(np.linspace(0, n - 1, min(n, _CURVE_POINTS)).round().astype(np.intp)) if n else ():
+        yield CurvePoint((int(k) + 1) / n, float(risks[k]), float(best[k]))
+
+
+def _costs(rows: Judgements, known: Judgements, right_answer: Mask) -> Iterator[CostRow]:
+    rights = mean(right_answer.astype(np.float64), known.weights)
+    for kind in COSTS:
+        spent = getattr(rows, kind)
+        each = mean(getattr(known, kind), known.weights)
+        yield CostRow(
+            kind,
+            mean(spent, rows.weights),
+            quantile(spent, rows.weights, 0.5),
+            quantile(spent, rows.weights, 0.95),
+            each / rights if each is not None and rights else None,
+        )
+
+
+def _segments(rows: Judgements, confidence: float) -> Iterator[SegmentRow]:
+    for segment in sorted(set(rows.segments)):
+        part = rows.where(rows.segments == segment)
+        known = part.where(part.labelled)
+        let_through = known.where(known.answered)
+        wrong = let_through.correct == 0
+        yield SegmentRow(
+            segment=str(segment),
+            n=len(part),
+            labelled=len(known),
+            answered=int(part.answered.sum()),
+            coverage=share(part.answered, part.weights, confidence),
+            risk=share(wrong, let_through.weights, confidence),
+            bound=bound(wrong, let_through.weights, confidence),
+            too_few=len(known) < FEWEST,
+        )
+
+
+def _edges(answer_at: float | None) -> tuple[float, ...]:
+    return (SURE,) if answer_at is None else tuple(sorted({answer_at, SURE}))
+
+
+def _confident_wrong(known: Judgements, above: float) -> ConfidentWrong:
+    sure = known.where(known.p >= above)
+    wrong = sure.correct == 0
+    wrongs = int((known.correct == 0).sum())
+    return ConfidentWrong(
+        above=above,
+        wrong=int(wrong.sum()),
+        right=int((~wrong).sum()),
+        of_wrong=int(wrong.sum()) / wrongs if wrongs else None,
+        of_labelled=int(wrong.sum()) / len(known) if len(known) else None,
+        catches=tuple(_catch(name, sure.values[:, i], wrong) for i, name in enumerate(sure.signals)),
+    )
+
+
+def _catch(signal: str, values: npt.NDArray[np.float32], wrong: Mask) -> Catch:
+    there = ~np.isnan(values)
+    accused, spared = values[there & wrong], np.sort(values[there & ~wrong])
+    if not len(accused) or not len(spared):
+        return Catch(signal, None, len(accused))
+    threshold = spared[int(FALSE_ALARMS * len(spared))]  # so many right answers, or fewer, lie below it
+    return Catch(signal, float((accused < threshold).mean()), len(accused))
+
+
+def _signals(known: Judgements) -> Iterator[SignalQuality]:
+    for name, values in zip(known.signals, known.values.T, strict=True):
+        there = ~np.isnan(values)
+        quality = auroc(values[there], known.correct[there] == 1)
+        yield SignalQuality(name, int(there.sum()), 1 - int(there.sum()) / len(known) if len(known) else None, quality)
+
+
+def _notes(rows: Judgements) -> Iterator[str]:
+    """What a reader of the numbers must know."""
+    n, unlabelled = len(rows), len(rows) - int(rows.labelled.sum())
+    if unlabelled:
+        yield f"{unlabelled} of {n} questions have no label: they count for coverage and cost alone"
+    without = int((rows.labelled & np.isnan(rows.p)).sum())
+    if without:
+        yield f"{without} labelled questions have no confidence: they count for the risk, not for calibration"
+    if is_weighted(rows):
+        yield (
+            "the questions are weighted: shares, means and costs are ratios of weighted sums with approximate "
+            "intervals; counts, ranking and calibration are of the rows as they are"
+        )
