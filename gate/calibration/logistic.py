@@ -10,6 +10,9 @@ what ends at 0, as log-probabilities do, else as they are)::
 Weights w_i are not negative (a signal is higher when the answer is more likely right) and m_i are not positive, so
 losing a signal never helps on average. The interval is the Laplace approximation: z plus or minus 1.96 standard
 deviations under the fit's covariance.
+
+A value beyond what was seen in fitting counts as the nearest one that was, and what it would have added beyond that
+widens the interval instead. A stage may bend z at the end (`gate.calibration.recalibration`).
 """
 
 from __future__ import annotations
@@ -17,17 +20,23 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from gate.calibration.ellipsoid import Ellipsoid
+from gate.calibration.recalibration import Recalibration
 from gate.errors import ConfigError, StaleCalibrator
 from gate.types import Confidence, Contribution, SignalVector, Stage
 
 _MARGIN = 0.1
 """How far beyond the range seen in fitting a signal may lie, as a share of that range."""
+MOST_EXCESS = 1e6
+"""Standard deviations beyond the range that are told apart: enough for an interval from 0 to 1, and no overflow."""
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 NotPositive = Annotated[float, Field(le=0, allow_inf_nan=False)]
@@ -59,9 +68,19 @@ class SignalWeight(BaseModel):
     def standardized(self, value: float) -> float:
         return (transformed(self.transform, self.clip, value) - self.mean) / self.scale
 
-    def within(self, value: float) -> bool:
+    def clamped(self, value: float) -> float:
+        """The nearest value that was seen in fitting."""
+        return min(self.high, max(self.low, value))
+
+    @property
+    def trusted(self) -> tuple[float, float]:
+        """The range seen in fitting and a margin: beyond it a value is out of distribution."""
         slack = _MARGIN * (self.high - self.low) + 1e-9
-        return self.low - slack <= value <= self.high + slack
+        return self.low - slack, self.high + slack
+
+    def within(self, value: float) -> bool:
+        low, high = self.trusted
+        return low <= value <= high
 
 
 def transformed(transform: str, clip: float, value: float) -> float:
@@ -83,14 +102,19 @@ class StageWeights(BaseModel):
     intercept: Finite
     signals: dict[str, SignalWeight]
     covariance: tuple[tuple[Finite, ...], ...] = ()
-    n: int = Field(ge=1)
-    """How many labelled answers it was fitted on."""
+    n: int = Field(ge=0)
+    """How many labelled answers it was fitted on; 0 where all it knows is what other stages taught."""
+    recalibration: Recalibration | None = None
+    joint: Ellipsoid | None = None
+    """Which combinations of readings are out of distribution."""
 
     @model_validator(mode="after")
     def _square(self) -> StageWeights:
         size = 1 + 2 * len(self.signals)
         if self.covariance and any(len(row) != size for row in (self.covariance, *self.covariance)):
             raise ValueError(f"covariance must be {size} x {size}")
+        if self.joint is not None and self.joint.size != len(self.signals):
+            raise ValueError(f"joint must be of {len(self.signals)} signals")
         return self
 
 
@@ -126,11 +150,11 @@ class LogisticCalibrator(BaseModel):
             raise ConfigError(f"not a usable calibrator: {place or 'file'}: {first['msg']}", where=str(path)) from error
 
     def dump(self) -> str:
-        return self.model_dump_json(indent=1) + "\n"
+        return self.model_dump_json(indent=1, exclude_none=True) + "\n"
 
     @cached_property
     def fingerprint(self) -> str:
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()[:16]
+        return hashlib.sha256(self.model_dump_json(exclude_none=True).encode()).hexdigest()[:16]
 
     def check(self, signals: tuple[str, ...], stages: tuple[Stage, ...]) -> None:
         if signals != self.signals:
@@ -140,33 +164,53 @@ class LogisticCalibrator(BaseModel):
             raise StaleCalibrator(f"the calibrator knows nothing of {lacking}; it was fitted for {sorted(self.stages)}")
 
     def confidence(self, vector: SignalVector, stage: Stage) -> Confidence:
+        """The contributions are log-odds of the logistic: a recalibration of their sum comes after them."""
         fitted = self.stages.get(stage.key)
         if fitted is None or tuple(r.signal for r in vector.readings) != self.signals:
             raise StaleCalibrator(f"the calibrator was not fitted for stage {stage.key!r} with these signals")
         terms = list(_terms(fitted, vector))
-        z = fitted.intercept + math.fsum(added for _, added, _ in terms)
-        spread = 1.96 * _deviation(fitted, [x for _, _, x in terms])
+        z = fitted.intercept + math.fsum(term.added for term in terms)
+        spread = 1.96 * _deviation(fitted, [term.x for term in terms]) + math.fsum(term.excess for term in terms)
+        bent = [fitted.recalibration.apply(end) if fitted.recalibration else end for end in (z - spread, z, z + spread)]
+        low, p, high = map(sigmoid, bent)
         return Confidence(
-            p=sigmoid(z),
-            low=sigmoid(z - spread),
-            high=sigmoid(z + spread),
-            contributions=tuple(Contribution(name, added) for name, added, _ in terms),
+            p=p,
+            low=low,
+            high=high,
+            contributions=tuple(Contribution(term.signal, term.added) for term in terms),
             base=fitted.intercept,
-            out_of_distribution=any(
-                r.value is not None and not fitted.signals[r.signal].within(r.value) for r in vector.readings
-            ),
+            out_of_distribution=_outside(fitted, vector, terms),
         )
 
 
-def _terms(fitted: StageWeights, vector: SignalVector) -> Iterator[tuple[str, float, float | None]]:
-    """(signal, log-odds it adds, standardised value or None when missing)."""
+@dataclass(frozen=True, slots=True)
+class _Term:
+    """What one signal does to z."""
+
+    signal: str
+    added: float
+    x: float | None
+    """Standardised, clamped; None when missing."""
+    excess: float = 0.0
+    """What a value beyond the range seen would have added more, either way."""
+
+
+def _terms(fitted: StageWeights, vector: SignalVector) -> Iterator[_Term]:
     for reading in vector.readings:
         learned = fitted.signals[reading.signal]
-        if reading.value is None:
-            yield reading.signal, learned.missing, None
+        if reading.value is None or math.isnan(reading.value):
+            yield _Term(reading.signal, learned.missing, None)
         else:
-            x = learned.standardized(reading.value)
-            yield reading.signal, learned.weight * x, x
+            x = learned.standardized(learned.clamped(reading.value))
+            excess = min(MOST_EXCESS, abs(learned.standardized(reading.value) - x))
+            yield _Term(reading.signal, learned.weight * x, x, learned.weight * excess)
+
+
+def _outside(fitted: StageWeights, vector: SignalVector, terms: list[_Term]) -> bool:
+    if any(r.value is not None and not fitted.signals[r.signal].within(r.value) for r in vector.readings):
+        return True
+    row = np.array([[math.nan if term.x is None else term.x for term in terms]])
+    return fitted.joint is not None and bool(fitted.joint.excludes(row)[0])
 
 
 def _deviation(fitted: StageWeights, values: list[float | None]) -> float:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gate.calibration.logistic import StageWeights
+from gate.calibration.recalibration import Beta, Isotonic
 
 Array = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.floating[Any]]
@@ -16,7 +17,7 @@ _BLOCK = 65_536
 
 
 def probabilities(stage: StageWeights, values: Floats) -> tuple[Array, npt.NDArray[np.bool_]]:
-    """p [n] and whether a reading lies outside what was seen in fitting [n].
+    """p [n], and whether readings lie outside what was seen in fitting, alone or together [n].
 
     ``values`` are [n, k], signals in the stage's order, nan where missing.
     """
@@ -31,14 +32,28 @@ def probabilities(stage: StageWeights, values: Floats) -> tuple[Array, npt.NDArr
 
 def _block(stage: StageWeights, values: Floats) -> tuple[Array, npt.NDArray[np.bool_]]:
     z, outside = np.full(len(values), stage.intercept), np.zeros(len(values), dtype=np.bool_)
-    for column, learned in zip(values.T, stage.signals.values(), strict=True):
-        value = column.astype(np.float64)
-        missing = np.isnan(value)
-        x = (to_scale(learned.transform, learned.clip, value) - learned.mean) / learned.scale
-        z += np.where(missing, learned.missing, learned.weight * x)
-        slack = 0.1 * (learned.high - learned.low) + 1e-9
-        outside |= ~missing & ~((learned.low - slack <= value) & (value <= learned.high + slack))
-    return sigmoid(z), outside
+    x = np.empty(values.shape)
+    for place, learned in enumerate(stage.signals.values()):
+        value = values[:, place].astype(np.float64)
+        missing, (low, high) = np.isnan(value), learned.trusted
+        seen = np.clip(value, learned.low, learned.high)
+        x[:, place] = (to_scale(learned.transform, learned.clip, seen) - learned.mean) / learned.scale
+        z += np.where(missing, learned.missing, learned.weight * x[:, place])
+        outside |= (value < low) | (value > high)
+    if stage.joint is not None:
+        outside |= stage.joint.excludes(x)
+    return sigmoid(bend(stage.recalibration, z)), outside
+
+
+def bend(curve: Beta | Isotonic | None, z: Array) -> Array:
+    """Log-odds [n] after a recalibration: its ``apply`` for a column."""
+    match curve:
+        case Beta():
+            return np.asarray(curve.b * np.logaddexp(0.0, z) - curve.a * np.logaddexp(0.0, -z) + curve.c)
+        case Isotonic():
+            x, y = np.array(curve.knots).T
+            return np.asarray(np.interp(z, x, y) + np.minimum(0.0, z - x[0]) + np.maximum(0.0, z - x[-1]))
+    return z
 
 
 def to_scale(transform: Literal["identity", "logit", "negative_log"], clip: float, column: Array) -> Array:

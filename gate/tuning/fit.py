@@ -17,7 +17,9 @@ import numpy.typing as npt
 
 from gate.calibration.logistic import SignalWeight, StageWeights
 from gate.calibration.probabilities import probabilities, sigmoid
-from gate.tuning.regression import FOLDS, PENALTIES, Rows, covariance_of, held_out_loss, minimise
+from gate.tuning.ellipsoid import ellipsoid_of
+from gate.tuning.recalibration import MORE_THAN, recalibration_of
+from gate.tuning.regression import FOLDS, PENALTIES, Rows, covariance_of, log_losses, minimise
 from gate.tuning.scales import Standard
 from gate.types import SignalVector
 
@@ -26,6 +28,7 @@ Integers = npt.NDArray[np.intp]
 FEWEST = 20
 """Labelled answers, with both right and wrong ones, without which nothing can be learned."""
 _ROWS_TO_CHOOSE_ON, _ROWS_TO_FIT_ON = 50_000, 200_000
+_LEAST_PRIOR = 5.0
 Bounds = Mapping[str, tuple[float, float]]
 
 
@@ -195,11 +198,15 @@ def _fitted(
     if shared is not None:
         standard = standard.centred_on(readings.values)
     kept = _drawn(readings.questions, _ROWS_TO_CHOOSE_ON, rng)
-    chosen = _chosen(_rows(readings[kept], standard), fold[kept], shared)
+    rows, fold = _rows(readings[kept], standard), fold[kept]
+    chosen, z = _chosen(rows, fold, shared)
+    curve = recalibration_of(z, rows.correct, rows.weights, fold) if len(kept) > MORE_THAN else None
+    joint = ellipsoid_of(rows.scaled, fold)
     rows = _rows(readings[_drawn(readings.questions, _ROWS_TO_FIT_ON, rng)], standard)
     ridge = chosen.ridge(rows)
     theta = minimise(rows.with_knock_outs(rng), ridge, k, shared.whole if shared and chosen.shared else None)
-    return _stage(names, standard, theta, covariance_of(rows, theta, ridge), n)
+    made = _stage(names, standard, theta, covariance_of(rows, theta, ridge), n)
+    return made.model_copy(update={"recalibration": curve, "joint": joint})
 
 
 def _rows(readings: Readings, standard: Standard) -> Rows:
@@ -228,7 +235,7 @@ def _shared(stages: Sequence[Readings], folds: Sequence[Integers], standard: Sta
         place[kept],
         len(stages),
     )
-    penalty = _chosen(rows, fold[kept], None).penalty
+    penalty = _chosen(rows, fold[kept], None)[0].penalty
 
     def fitted(some: Rows) -> Array:
         ridge = penalty * some.reluctance()
@@ -242,25 +249,30 @@ def _shared(stages: Sequence[Readings], folds: Sequence[Integers], standard: Sta
     return _Shared(fitted(rows), tuple(fitted(rows[fold[kept] != held]) for held in range(FOLDS)))
 
 
-def _chosen(rows: Rows, fold: Integers, shared: _Shared | None) -> _Shrinkage:
-    """By the log-loss of rows held out."""
-    k = rows.scaled.shape[1]
-    ways = [_Shrinkage(penalty, False) for penalty in sorted(PENALTIES, reverse=True)]
+def _chosen(rows: Rows, fold: Integers, shared: _Shared | None) -> tuple[_Shrinkage, Array]:
+    """By the log-loss of rows held out; with the log-odds [n] that it gave them."""
+    n, k = rows.scaled.shape
+    ways = [_Shrinkage(penalty, False) for penalty in _penalties(n)]
     if shared is not None:
-        ways += [_Shrinkage(penalty, True) for penalty in sorted((*PENALTIES, 10.0, 100.0), reverse=True)]
-    losses = dict.fromkeys(ways, 0.0)
+        ways += [_Shrinkage(penalty, True) for penalty in (100.0, 10.0, *_penalties(n))]
+    z = np.zeros((len(ways), n))
     for held in range(FOLDS):
-        kept, unseen = rows[fold != held], rows[fold == held]
-        if not len(unseen.correct) or not len(kept.correct):
-            continue
+        kept, unseen = rows[fold != held], rows[fold == held].design()
         made, theta = kept.with_knock_outs(np.random.default_rng(held)), None
-        for way in ways:  # each fit begins where the one before it ended
+        for place, way in enumerate(ways):  # each fit begins where the one before it ended
             ridge = way.ridge(kept)
             ridge[1 : 1 + rows.n_groups] = 1 / len(kept.correct)
             centre = shared.without[held] if shared and way.shared else None
             theta = minimise(made, ridge, k, centre, theta)
-            losses[way] += held_out_loss(unseen, theta)
-    return min(losses, key=losses.__getitem__)
+            z[place, fold == held] = unseen @ theta
+    losses = np.array([rows.weights @ log_losses(row, rows.correct) for row in z])
+    best = int(losses.argmin())
+    return ways[best], z[best]
+
+
+def _penalties(n: int) -> list[float]:
+    """Dearest first; none weaker than so many answers' worth, for a few answers can make any weight look good."""
+    return sorted({max(penalty, _LEAST_PRIOR / n) for penalty in PENALTIES}, reverse=True)
 
 
 def _own_intercept(rows: Rows, theta: Array) -> float:

@@ -6,7 +6,7 @@ weight for each signal (at or above zero) and one for each missing flag (at or b
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -59,14 +59,17 @@ class Rows:
         return made
 
     def with_knock_outs(self, rng: np.random.Generator) -> tuple[Array, Array, Array]:
-        """Design, labels and row weights: every row as it is, and once more with signals knocked out, half as heavy."""
-        holes = Rows(
-            np.where(rng.random(self.scaled.shape) < _KNOCK_OUT, np.nan, self.scaled),
-            self.correct, self.weights, self.groups, self.n_groups,
-        )  # fmt: skip
-        design = np.vstack([self.design(), holes.design()])
+        """Design, targets and row weights: every row as it is, and once more with signals knocked out, half as heavy.
+
+        Targets are labels drawn in from 0 and 1 as far as so many of them warrant (Platt 1999).
+        """
+        holes = np.where(rng.random(self.scaled.shape) < _KNOCK_OUT, np.nan, self.scaled)
+        design = np.vstack([self.design(), replace(self, scaled=holes).design()])
+        right = float(self.weights @ self.correct)
+        wrong = float(self.weights.sum()) - right
+        targets = np.where(self.correct > 0, (right + 1) / (right + 2), 1 / (wrong + 2))
         weights = np.concatenate([self.weights * 2 / 3, self.weights / 3])
-        return design, np.concatenate([self.correct, self.correct]), weights
+        return design, np.concatenate([targets, targets]), weights
 
     def reluctance(self) -> Array:
         """How much dearer than the most telling signal's each weight is: 0 for the intercept, [parameters].
@@ -102,10 +105,9 @@ def minimise(
     return np.asarray(found.x, dtype=np.float64)
 
 
-def held_out_loss(rows: Rows, theta: Array) -> float:
-    """Weighted sum of the log-loss."""
-    z = rows.design() @ theta
-    return float(rows.weights @ (np.logaddexp(0.0, z) - rows.correct * z))
+def log_losses(z: Array, correct: Array) -> Array:
+    """-ln of the probability that log-odds ``z`` gave to what came, [n]."""
+    return np.asarray(np.logaddexp(0.0, z) - correct * z)
 
 
 def covariance_of(rows: Rows, theta: Array, ridge: Array) -> Array:

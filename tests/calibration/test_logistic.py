@@ -13,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gate.calibration import LogisticCalibrator
+from gate.calibration.ellipsoid import Ellipsoid
 from gate.calibration.logistic import SignalWeight, StageWeights, sigmoid, transformed
+from gate.calibration.recalibration import Beta, Isotonic
 from gate.errors import ConfigError, StaleCalibrator
 from gate.types import Contribution, Reading, SignalVector, Stage
 
@@ -83,8 +85,57 @@ def test_a_tenth_beyond_the_range_seen_is_still_trusted(value: float, outside: b
     assert said.out_of_distribution is outside
 
 
+def test_a_value_never_seen_counts_as_the_nearest_one_that_was_and_widens_the_interval() -> None:
+    made = calibrator(((0.04, 0.0, 0.0), (0.0, 0.01, 0.0), (0.0, 0.0, 0.1)), length=LENGTH)
+    end, just, far = (made.confidence(vector(length=x), STAGE) for x in (30.0, 31.0, 40.0))
+    assert end.p == just.p == far.p == pytest.approx(sigmoid(0.2 + 0.3 * 5))
+    # 1.96 sqrt(.04 + .01 * 5^2) at the end of the range, .3 for each standard deviation of 4 beyond it
+    widths = [1.96 * math.sqrt(0.29) + 0.3 * beyond / 4 for beyond in (0, 1, 10)]
+    assert [said.high for said in (end, just, far)] == pytest.approx([sigmoid(1.7 + w) for w in widths])
+    assert [said.low for said in (end, just, far)] == pytest.approx([sigmoid(1.7 - w) for w in widths])
+    assert [said.out_of_distribution for said in (end, just, far)] == [False, False, True]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e308, -1e308])
+def test_no_value_makes_p_no_number(value: float) -> None:
+    made = calibrator(length=LENGTH, vote=VOTE)
+    said = made.confidence(vector(length=value, vote=value), STAGE)
+    assert 0 <= said.low <= said.p <= said.high <= 1
+    assert said.out_of_distribution
+
+
+def recalibrated(curve: Beta | Isotonic) -> LogisticCalibrator:
+    stage = calibrator(((0.04, 0.01, 0.02), (0.01, 0.09, 0.0), (0.02, 0.0, 0.25)), vote=VOTE).stages[STAGE.key]
+    return LogisticCalibrator(signals=("vote",), stages={STAGE.key: stage.model_copy(update={"recalibration": curve})})
+
+
+def test_a_recalibration_bends_p_and_its_interval_and_leaves_the_contributions() -> None:
+    plain = recalibrated(Beta(a=1, b=1, c=0)).confidence(vector(vote=0.9), STAGE)
+    said = recalibrated(Isotonic(knots=((0.0, -1.0), (4.0, 1.0)))).confidence(vector(vote=0.9), STAGE)
+    assert (plain.p, plain.low, plain.high) == pytest.approx((0.876292, 0.633327, 0.966723), abs=2e-6)
+    for bent, straight in ((said.p, plain.p), (said.low, plain.low), (said.high, plain.high)):
+        z = math.log(straight / (1 - straight))
+        assert math.log(bent / (1 - bent)) == pytest.approx(-1 + z / 2, abs=1e-6)
+    assert (said.contributions, said.base) == (plain.contributions, plain.base)
+
+
+def test_readings_that_never_went_together_are_out_of_distribution() -> None:
+    twin = SignalWeight(mean=0, scale=1, weight=1, low=-3, high=3)
+    stage = calibrator(one=twin, other=twin).stages[STAGE.key]
+    joint = Ellipsoid(triangle=(1.0, 0.9, 1.0), threshold=4.5)
+    made = LogisticCalibrator(signals=("one", "other"), stages={STAGE.key: stage.model_copy(update={"joint": joint})})
+    for one, other, outside in ((2.5, 2.5, False), (2.5, -2.5, True), (2.5, None, False), (None, None, False)):
+        assert made.confidence(vector(one=one, other=other), STAGE).out_of_distribution is outside
+
+
+def test_files_without_the_newer_parts_are_loaded_and_keep_their_fingerprint() -> None:
+    shipped = Path(__file__).parents[2] / "policies"
+    fingerprint = LogisticCalibrator.load(shipped / "pocket.calibrator.json").fingerprint
+    assert f"calibrator: {fingerprint}" in (shipped / "balanced.yaml").read_text(encoding="utf-8")
+
+
 def test_a_probability_of_nought_or_one_weighs_no_more_than_the_clip() -> None:
-    made = calibrator(vote=VOTE)
+    made = calibrator(vote=VOTE.model_copy(update={"low": 0.0, "high": 1.0}))
     sure, nearly = (made.confidence(vector(vote=x), STAGE).p for x in (1.0, 1 - 1e-4))
     never, hardly = (made.confidence(vector(vote=x), STAGE).p for x in (0.0, 1e-4))
     assert (sure, never) == pytest.approx((nearly, hardly))
@@ -122,6 +173,9 @@ def test_it_refuses_what_it_was_not_fitted_for() -> None:
 def test_a_dumped_calibrator_is_loaded_as_it_was(tmp_path: Path) -> None:
     third = LENGTH.model_copy(update={"mean": 1 / 3, "scale": math.pi})
     made = calibrator(((0.1, 0.0, 0.0), (0.0, 1 / 7, 0.0), (0.0, 0.0, 1e-300)), length=third)
+    parts = {"recalibration": Isotonic(knots=((0, 1 / 3), (1, 2))), "joint": Ellipsoid(triangle=(1.1,), threshold=4)}
+    stages = {STAGE.key: made.stages[STAGE.key].model_copy(update=parts)}
+    made = made.model_copy(update={"stages": stages})
     path = tmp_path / "calibrator.json"
     path.write_text(made.dump(), encoding="utf-8")
     loaded = LogisticCalibrator.load(path)
@@ -155,7 +209,31 @@ BROKEN: dict[str, tuple[Callable[[dict[str, Any]], object], str]] = {
     "NaN": (set_at(*VOTE_AT, "mean", to=math.nan), "mean: .*finite"),
     "infinity": (set_at("stages", STAGE.key, "intercept", to=math.inf), "intercept: .*finite"),
     "a crooked covariance": (set_at("stages", STAGE.key, "covariance", to=[[1, 0, 0], [0, 1]]), "must be 3 x 3"),
-    "too few labels": (set_at("stages", STAGE.key, "n", to=0), "n: .*greater than or equal to 1"),
+    "too few labels": (set_at("stages", STAGE.key, "n", to=-1), "n: .*greater than or equal to 0"),
+    "knots out of order": (
+        set_at("stages", STAGE.key, "recalibration", to={"kind": "isotonic", "knots": [[0, 0], [1, 1], [1, 2]]}),
+        "recalibration.isotonic: .*knots must rise",
+    ),
+    "no knots": (
+        set_at("stages", STAGE.key, "recalibration", to={"kind": "isotonic", "knots": []}),
+        "recalibration.isotonic.knots: .*at least 1",
+    ),
+    "an unknown recalibration": (
+        set_at("stages", STAGE.key, "recalibration", to={"kind": "spline"}),
+        "recalibration: .*'beta', 'isotonic'",
+    ),
+    "a falling beta": (
+        set_at("stages", STAGE.key, "recalibration", to={"kind": "beta", "a": -0.1, "b": 1, "c": 0}),
+        "recalibration.beta.a: .*greater than or equal to 0",
+    ),
+    "an ellipsoid of other signals": (
+        set_at("stages", STAGE.key, "joint", to={"triangle": [1, 0, 1], "threshold": 5}),
+        "joint must be of 1 signals",
+    ),
+    "a covariance that is none": (
+        set_at("stages", STAGE.key, "joint", to={"triangle": [-1], "threshold": 5}),
+        "joint: .*positive definite",
+    ),
     "signals in another order": (set_at("signals", to=["length", "vote"]), "in that order"),
     "an unknown key": (set_at("wieghts", to=1), "wieghts: Extra"),
     "another kind": (set_at("kind", to="isotonic"), "kind: .*logistic"),
