@@ -6,9 +6,8 @@ import pytest
 
 from gate.calibration.logistic import LogisticCalibrator, SignalWeight, StageWeights
 from gate.policy import Promise
-from gate.tuning.evaluate import evaluate
 from gate.tuning.report import Report, Weighed, stage_signals
-from tests.tuning.judged import NAN, rows
+from tests.tuning.judged import NAN, evaluate, rows
 
 
 def calibrator() -> LogisticCalibrator:
