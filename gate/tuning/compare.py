@@ -8,15 +8,11 @@ from itertools import combinations
 
 import numpy as np
 
-from gate.errors import ConfigError, MissingExtra
+from gate.calibration.significance import mcnemar
+from gate.errors import ConfigError
 from gate.tuning.estimates import Array, Estimate, Mask
 from gate.tuning.evaluate import COSTS, check
 from gate.tuning.judgements import Judgements
-
-try:
-    from scipy.stats import binomtest
-except ModuleNotFoundError as error:
-    raise MissingExtra("scipy", "tune") from error
 
 _RESAMPLES = 2000
 _AT_ONCE = 100
@@ -38,8 +34,8 @@ class Comparison:
     only_first: int
     """Questions that the first answered rightly and the second did not, wrong or abstaining."""
     only_second: int
-    p_value: float | None
-    """Exact test of McNemar (1947) that neither answers more questions rightly. None where nothing tells them apart."""
+    p_value: float
+    """Exact test of McNemar (1947) that neither answers more questions rightly."""
     unlabelled: int
     """Questions the test leaves out, for an answer to them has no label."""
 
@@ -84,8 +80,7 @@ def _compared(a: str, b: str, first: Judgements, second: Judgements, confidence:
     coverage, risk, *costs = _differences(pairs, first.weights, confidence, seed)
     known = ~(_unjudged(first) | _unjudged(second))
     rights = [(rows.answered & (rows.correct == 1))[known] for rows in (first, second)]
-    only_first, only_second = int((rights[0] & ~rights[1]).sum()), int((rights[1] & ~rights[0]).sum())
-    differing = only_first + only_second
+    told_apart = mcnemar(*rights)
     return Comparison(
         first=a,
         second=b,
@@ -93,9 +88,9 @@ def _compared(a: str, b: str, first: Judgements, second: Judgements, confidence:
         coverage=coverage,
         risk=risk,
         costs=tuple(zip(COSTS, costs, strict=True)),
-        only_first=only_first,
-        only_second=only_second,
-        p_value=float(binomtest(only_first, differing).pvalue) if differing else None,
+        only_first=told_apart.one_only,
+        only_second=told_apart.other_only,
+        p_value=told_apart.p,
         unlabelled=int((~known).sum()),
     )
 

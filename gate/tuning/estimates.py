@@ -1,4 +1,4 @@
-"""Numbers with their uncertainty: shares of questions, means of metrics, and what weights do to both.
+"""Numbers with their uncertainty: shares of questions, means, and what weights do to both.
 
 Rows of unequal weight are counted by the ratio of weighted sums (Hájek 1971). Their interval is that of Clopper and
 Pearson with the number of rows that would be as telling if all weighed the same: the smaller of Kish's (1965) count and
@@ -8,7 +8,6 @@ the one that the variance of the ratio implies (Korn and Graubard 1998). It is e
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,10 +17,6 @@ from gate.guarantees.selective_risk import upper_bound
 
 Array = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
-Metric = Callable[[Array, Mask], float | None]
-_RESAMPLES = 1000
-_LEAST_DEFINED = 0.9
-"""Share of the resamples in which a metric must be defined for their spread to say something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,24 +68,6 @@ def quantile(values: Array, weights: Array, q: float) -> float | None:
     return float(values[known][order][min(place, len(order) - 1)])
 
 
-def bootstrapped(metric: Metric, scores: Array, right: Mask, confidence: float, seed: int = 0) -> Estimate:
-    """A metric of (scores [n], right [n]) with the percentile interval of its bootstrap over rows (Efron 1979).
-
-    No limits where the metric is not defined in many of the resamples.
-    """
-    n = len(scores)
-    value = metric(scores, right) if n else None
-    if value is None:
-        return Estimate(None, None, None, n)
-    rng = np.random.default_rng(seed)
-    draws = (rng.integers(n, size=n) for _ in range(_RESAMPLES))
-    found = [drawn for rows in draws if (drawn := metric(scores[rows], right[rows])) is not None]
-    if len(found) < _LEAST_DEFINED * _RESAMPLES:
-        return Estimate(value, None, None, n)
-    low, high = np.quantile(found, [(1 - confidence) / 2, (1 + confidence) / 2])
-    return Estimate(value, float(low), float(high), n)
-
-
 def _upper(value: float, n: int, tail: float) -> float:
     return upper_bound(min(n, math.ceil(value * n - 1e-9)), n, tail)
 
@@ -100,7 +77,8 @@ def _effective(counted: Mask, weights: Array, value: float) -> int:
     used = weights[weights > 0]
     if used.min() == used.max():
         return len(used)
-    kish = used.sum() ** 2 / (used**2).sum()
-    variance = (weights**2 * (counted - value) ** 2).sum() / weights.sum() ** 2
+    each = weights / used.max()  # their squares stay numbers, however small the weights
+    kish = each.sum() ** 2 / (each**2).sum()
+    variance = (each**2 * (counted - value) ** 2).sum() / each.sum() ** 2
     implied = value * (1 - value) / variance if variance > 0 else kish
     return max(1, math.floor(min(float(kish), float(implied))))

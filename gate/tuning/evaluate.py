@@ -7,6 +7,7 @@ costs follow the weights of the rows; what ranks or calibrates is of the labelle
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -14,9 +15,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gate.calibration.metrics import aurc, auroc, expected_calibration_error, risk_coverage
+from gate.calibration.calibration_error import expected_calibration_error, reliability_bins
+from gate.calibration.metrics import aurc, auroc, excess_aurc, fpr_at_recall, risk_coverage
+from gate.calibration.proper_scores import brier
+from gate.calibration.significance import Metric, bootstrap_metric
 from gate.errors import ConfigError
-from gate.tuning.estimates import Array, Estimate, Mask, bootstrapped, bound, mean, quantile, share
+from gate.tuning.estimates import Array, Estimate, Mask, bound, mean, quantile, share
 from gate.tuning.judgements import Judgements
 
 FEWEST = 30
@@ -24,6 +28,7 @@ FEWEST = 30
 SURE = 0.9
 FALSE_ALARMS = 0.05
 COSTS = ("calls", "tokens", "seconds", "money")
+RESAMPLES = 1000
 _BINS = 10
 _CURVE_POINTS = 200
 
@@ -157,9 +162,16 @@ class Evaluation:
 
 
 def evaluate(
-    judgements: Judgements, *, confidence: float = 0.95, answer_at: float | None = None, seed: int = 0
+    judgements: Judgements,
+    *,
+    confidence: float = 0.95,
+    answer_at: float | None = None,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
 ) -> Evaluation:
     """Measure what a policy did. ``answer_at``: its threshold, to tell which wrong answers passed it.
+
+    ``resamples`` are those of the intervals of metrics that have no exact one.
 
     Raises `ConfigError` where there is nothing to measure, or a column holds what cannot be.
     """
@@ -188,7 +200,7 @@ def evaluate(
         right_kept=share(right.answered, right.weights, confidence),
         right_lost=int((~right.answered).sum()),
         actions=tuple(_actions(rows)),
-        **_of_confidence(known, confidence, seed),
+        **_of_confidence(known, confidence, resamples, seed),
         costs=tuple(_costs(rows, known, right_answer)),
         segments=tuple(_segments(rows, confidence)),
         confident_wrong=tuple(_confident_wrong(known, above) for above in _edges(answer_at)),
@@ -234,42 +246,39 @@ def _actions(rows: Judgements) -> Iterator[ActionShare]:
         yield ActionShare(str(action), int(held.sum()), mean(held.astype(np.float64), rows.weights) or 0.0)
 
 
-def _of_confidence(known: Judgements, confidence: float, seed: int) -> dict[str, Any]:
+def _of_confidence(known: Judgements, confidence: float, resamples: int, seed: int) -> dict[str, Any]:
     """The fields of `Evaluation` about p as a number and as an order."""
     sure = known.where(~np.isnan(known.p))
     p, right = sure.p, sure.correct == 1
-    metrics = {"auroc": auroc, "aurc": aurc, "excess_aurc": _excess_aurc, "ece": _ece, "brier": _brier}
-    found: dict[str, Any] = {name: bootstrapped(metric, p, right, confidence, seed) for name, metric in metrics.items()}
-    return found | {
+    metrics: dict[str, Metric] = {
+        "auroc": auroc,
+        "aurc": aurc,
+        "excess_aurc": excess_aurc,
+        "ece": expected_calibration_error,
+        "brier": brier,
+    }
+    measured = {}
+    for name, metric in metrics.items():
+        held = bootstrap_metric(metric, p, right, resamples=resamples, level=confidence, seed=seed)
+        low, high = (held.low, held.high) if held else (None, None)
+        measured[name] = Estimate(metric(p, right), low, high, len(p))
+    return measured | {
         "reliability": tuple(_reliability(p, right, confidence)),
         "curve": tuple(_curve(p, right)),
     }
 
 
-def _excess_aurc(p: Array, right: Mask) -> float | None:
-    here, best = aurc(p, right), aurc(right.astype(np.float64), right)
-    return None if here is None or best is None else here - best
-
-
-def _ece(p: Array, right: Mask) -> float | None:
-    return expected_calibration_error(p, right, _BINS)
-
-
-def _brier(p: Array, right: Mask) -> float | None:
-    return float(((p - right) ** 2).mean())
-
-
 def _reliability(p: Array, right: Mask, confidence: float) -> Iterator[Bin]:
-    place = np.clip(np.ceil(p * _BINS - 1e-9).astype(np.intp) - 1, 0, _BINS - 1)
-    for number in range(_BINS):
-        held = place == number
-        accuracy = share(right[held], np.ones(int(held.sum())), confidence)
+    held = {max(0, math.ceil(b.confidence * _BINS - 1e-9) - 1): b for b in reliability_bins(p, right, _BINS)}
+    for place in range(_BINS):
+        b = held.get(place)
+        rights = np.arange(b.count) < round(b.accuracy * b.count) if b else np.zeros(0, dtype=np.bool_)
         yield Bin(
-            low=number / _BINS,
-            high=(number + 1) / _BINS,
-            n=int(held.sum()),
-            confidence=float(p[held].mean()) if held.any() else None,
-            accuracy=accuracy,
+            low=place / _BINS,
+            high=(place + 1) / _BINS,
+            n=len(rights),
+            confidence=b.confidence if b else None,
+            accuracy=share(rights, np.ones(len(rights)), confidence),
         )
 
 
@@ -332,11 +341,8 @@ def _confident_wrong(known: Judgements, above: float) -> ConfidentWrong:
 
 def _catch(signal: str, values: npt.NDArray[np.float32], wrong: Mask) -> Catch:
     there = ~np.isnan(values)
-    accused, spared = values[there & wrong], np.sort(values[there & ~wrong])
-    if not len(accused) or not len(spared):
-        return Catch(signal, None, len(accused))
-    threshold = spared[int(FALSE_ALARMS * len(spared))]  # so many right answers, or fewer, lie below it
-    return Catch(signal, float((accused < threshold).mean()), len(accused))
+    spared = fpr_at_recall(values[there], ~wrong[there], 1 - FALSE_ALARMS)
+    return Catch(signal, None if spared is None else 1 - spared, int((there & wrong).sum()))
 
 
 def _signals(known: Judgements) -> Iterator[SignalQuality]:

@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gate.errors import ConfigError
-from gate.tuning.evaluate import Evaluation, as_json, evaluate
+from gate.tuning.evaluate import Evaluation, as_json
 from gate.tuning.judgements import Judgements
-from tests.tuning.judged import NAN, rows, simulated
+from tests.tuning.judged import NAN, evaluate, rows, simulated
 
 P = [0.95, 0.90, 0.80, 0.70, 0.60, 0.55, 0.40, 0.30]
 CORRECT = [1.0, 1, 0, 1, 1, 0, 0, 0]

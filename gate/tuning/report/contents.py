@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -26,6 +27,12 @@ class FrontierPoint:
     """None where it lets nothing through."""
     chosen: bool = False
     certified: bool = False
+
+    def __post_init__(self) -> None:
+        if not (self.money is None or 0 <= self.money < math.inf):
+            raise ValueError(f"money is a finite number of at least 0, or None, got {self.money}")
+        if not (_is_share(self.coverage) and (self.risk is None or _is_share(self.risk))):
+            raise ValueError(f"coverage and risk lie in [0, 1], got {self.coverage} and {self.risk}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +68,10 @@ class Example:
     contributions: tuple[Contribution, ...] = ()
     """Those that moved the confidence most, in the order to be shown."""
 
+    def __post_init__(self) -> None:
+        if not (self.p is None or _is_share(self.p)):
+            raise ValueError(f"p lies in [0, 1], or is None, got {self.p}")
+
 
 @dataclass(frozen=True, slots=True)
 class Report:
@@ -88,6 +99,10 @@ class Report:
                 f"evaluate with the confidence of the promise: {self.evaluation.confidence} is not "
                 f"{self.promise.confidence}"
             )
+
+
+def _is_share(value: float) -> bool:
+    return 0 <= value <= 1
 
 
 def stage_signals(calibrator: LogisticCalibrator, judgements: Judgements) -> tuple[StageSignals, ...]:

@@ -60,10 +60,9 @@ def table(caption: str, heads: Sequence[str], rows: Iterable[Sequence[str]], *, 
         )
         for row in rows
     )
+    said = Html(re.sub("<[^>]*>", "", escaped(caption)))
     drawn = element("table", element("caption", caption), element("thead", element("tr", head)), element("tbody", body))
-    return element(
-        "div", drawn, class_="scroll", role="region", tabindex="0", aria_label=re.sub("<[^>]*>", "", caption)
-    )
+    return element("div", drawn, class_="scroll", role="group", tabindex="0", aria_label=said)
 
 
 def _cell(name: str, content: str, kind: str, **attributes: str) -> Html:

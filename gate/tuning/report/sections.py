@@ -173,9 +173,7 @@ def cost_and_quality(report: Report) -> Iterator[Html]:
     if len(priced) < len(points):
         yield words("Policies without a known price are in the table alone.")
     yield words("Up and to the left is better: more questions answered for less money.")
-    description = (
-        f"{counted(len(priced), 'policy', 'policies')} by cost and coverage; the table beside it has the numbers."
-    )
+    description = f"{counted(len(priced), 'policy', 'policies')} by cost and coverage; the table below has the numbers."
     keys = [("diamond", "chosen"), ("dot accent", "certified"), ("ring", "not certified"), ("line", "best certified")]
     yield figure(frontier(priced, description), legend(*keys), kind="alone")
     yield listed

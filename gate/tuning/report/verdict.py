@@ -61,7 +61,7 @@ def _grounds(report: Report) -> Iterator[str]:
             f"{_were_wrong(held.errors)}. So at most {at_most(held.bound)} are wrong, with "
             f"{promised(1 - held.delta)} confidence."
         )
-    for reason in report.void:
+    for reason in report.void if held else ():
         yield joined(("The certificate is void: ", theirs(reason), "."))
     yield from _these(report)
     if found.without_gate.value is not None:

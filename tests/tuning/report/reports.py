@@ -8,11 +8,10 @@ import numpy as np
 
 from gate.calibration.logistic import LogisticCalibrator, SignalWeight, StageWeights
 from gate.policy import Promise
-from gate.tuning.evaluate import evaluate
 from gate.tuning.judgements import Judgements
 from gate.tuning.report import Example, FrontierPoint, Report, stage_signals
 from gate.types import Certificate, Contribution
-from tests.tuning.judged import NAN, rows, simulated
+from tests.tuning.judged import NAN, evaluate, rows, simulated
 
 HOSTILE = "<script>alert('x')</script> & \"quoted\" مرحبا بالعالم \u202eevil 🙂 \x00\x07 \ud800 $x^2$"
 NOISE = {

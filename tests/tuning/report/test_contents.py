@@ -6,9 +6,8 @@ import pytest
 
 from gate.calibration.logistic import LogisticCalibrator, SignalWeight, StageWeights
 from gate.policy import Promise
-from gate.tuning.evaluate import evaluate
-from gate.tuning.report import Report, Weighed, stage_signals
-from tests.tuning.judged import NAN, rows
+from gate.tuning.report import Example, FrontierPoint, Report, Weighed, stage_signals
+from tests.tuning.judged import NAN, evaluate, rows
 
 
 def calibrator() -> LogisticCalibrator:
@@ -37,6 +36,22 @@ def test_contributions_are_mean_sizes_in_the_stage_where_the_questions_ended() -
 def test_signals_that_were_not_recorded_have_no_contribution() -> None:
     judged = rows([0.5], [1.0], [True], stages=["b"])
     assert [s.contribution for s in stage_signals(calibrator(), judged)[1].signals] == [None, None]
+
+
+@pytest.mark.parametrize("money", [NAN, -1.0, float("inf")])
+def test_a_price_is_a_number_or_not_known(money: float) -> None:
+    with pytest.raises(ValueError, match="money"):
+        FrontierPoint("p", money, 0.5, None)
+
+
+@pytest.mark.parametrize("share", [NAN, -0.1, 1.1])
+def test_shares_are_shares(share: float) -> None:
+    with pytest.raises(ValueError, match="coverage and risk"):
+        FrontierPoint("p", None, share, None)
+    with pytest.raises(ValueError, match="coverage and risk"):
+        FrontierPoint("p", None, 0.5, share)
+    with pytest.raises(ValueError, match="p lies in"):
+        Example("q", "", "", share, None)
 
 
 def test_the_evaluation_is_of_the_confidence_that_was_promised() -> None:

@@ -10,10 +10,9 @@ from xml.etree import ElementTree
 import pytest
 
 from gate.errors import MissingExtra
-from gate.tuning.evaluate import evaluate
 from gate.tuning.report import FrontierPoint
 from gate.tuning.report.figures import frontier, reliability, risk_coverage
-from tests.tuning.judged import rows, simulated
+from tests.tuning.judged import evaluate, rows, simulated
 
 POINTS = (
     (1, FrontierPoint("cheap", 0.001, 0.4, 0.02, certified=True)),

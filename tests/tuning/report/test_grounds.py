@@ -7,9 +7,8 @@ from dataclasses import replace
 import pytest
 
 from gate.policy import Promise
-from gate.tuning.evaluate import evaluate
 from gate.tuning.report import Report, grounds
-from tests.tuning.judged import NAN, rows
+from tests.tuning.judged import NAN, evaluate, rows
 from tests.tuning.report.reports import CERTIFICATE, NOISE, of_nothing, realistic
 from tests.tuning.report.test_sections import of, text
 

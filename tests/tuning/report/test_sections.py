@@ -8,10 +8,9 @@ from dataclasses import replace
 import pytest
 
 from gate.policy import Promise
-from gate.tuning.evaluate import evaluate
 from gate.tuning.judgements import Judgements
 from gate.tuning.report import FrontierPoint, Report, sections
-from tests.tuning.judged import NAN, rows
+from tests.tuning.judged import NAN, evaluate, rows
 from tests.tuning.report.reports import of_nothing, realistic
 from tests.tuning.report.test_markup import Read
 

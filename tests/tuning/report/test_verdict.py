@@ -7,11 +7,10 @@ from dataclasses import replace
 import pytest
 
 from gate.policy import Promise
-from gate.tuning.evaluate import evaluate
 from gate.tuning.report import Report
 from gate.tuning.report.verdict import verdict
 from gate.types import Certificate
-from tests.tuning.judged import NAN, rows
+from tests.tuning.judged import NAN, evaluate, rows
 from tests.tuning.report.reports import CERTIFICATE, HOSTILE
 
 

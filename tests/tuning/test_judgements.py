@@ -1,0 +1,29 @@
+"""Judgements: columns that stay together."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+
+import numpy as np
+
+from tests.tuning.judged import NAN, rows, simulated
+
+
+def test_a_mask_or_places_pick_whole_rows() -> None:
+    made = simulated(30)
+    mask = made.answered
+    by_mask, by_place = made.where(mask), made.where(np.flatnonzero(mask)[::-1])
+    assert 0 < len(by_mask) == len(by_place) < 30
+    assert by_mask.signals == made.signals
+    for f in fields(made):
+        if f.name != "signals":
+            column = getattr(made, f.name)
+            np.testing.assert_array_equal(getattr(by_mask, f.name), column[mask])
+            np.testing.assert_array_equal(getattr(by_place, f.name), column[mask][::-1])
+
+
+def test_what_was_answered_and_what_has_a_label() -> None:
+    made = rows([0.9, 0.1, 0.5], [1.0, 0.0, NAN], [True, False, True])
+    assert made.answered.tolist() == [True, False, True]
+    assert made.labelled.tolist() == [True, True, False]
+    assert len(made) == 3
