@@ -1,32 +1,40 @@
-"""The commands: ask, demo, check, explain, serve."""
+"""The commands: ask, demo, check, explain, serve, and those of `gate.cli_tuning`."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import wraps
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, ParamSpec
+from typing import Annotated, NoReturn
 
-import orjson
 import typer
-from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 from rich.text import Text
 
 from gate import __version__
 from gate.assemble import load_gateway
-from gate.errors import ConfigError, GateError, RequestError, UpstreamError
+from gate.cli_tuning import register
+from gate.errors import GateError, RequestError
 from gate.evidence.meanings import normalize
 from gate.gateway import Gateway
 from gate.log.explain import explanation, outcome_explanation
 from gate.log.jsonl import TraceFile, read
 from gate.pocket.world import Fact, facts_of, unit_hash
-from gate.proxy.wire import dumps
-from gate.terminal import STYLE, certificate_line, complain, cost_line, outcome_panel, policy_view, trace_view
+from gate.terminal import (
+    STYLE,
+    certificate_line,
+    cost_line,
+    err,
+    out,
+    outcome_panel,
+    plainly,
+    policy_view,
+    print_json,
+    trace_view,
+)
 from gate.types import Cost, Outcome, Question, TraceRecord
 
 app = typer.Typer(
@@ -36,30 +44,14 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-out, err = Console(), Console(stderr=True)
-P = ParamSpec("P")
 
 PolicyOption = Annotated[str, typer.Option("--policy", "-p", help="A shipped policy's name, or a policy file.")]
 TraceOption = Annotated[Path | None, typer.Option("--trace", help="Append the trace to this JSON-lines file.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
 
 
-def _plainly(command: Callable[P, None]) -> Callable[P, None]:
-    """Print gate's own errors as one line; exit 2 for what the caller can mend, 1 for the rest."""
-
-    @wraps(command)
-    def run(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            command(*args, **kwargs)
-        except GateError as error:
-            complain(err, error.in_full if isinstance(error, UpstreamError) else str(error))
-            raise typer.Exit(2 if isinstance(error, ConfigError | RequestError) else 1) from None
-
-    return run
-
-
 @app.command()
-@_plainly
+@plainly
 def ask(
     question: Annotated[str, typer.Argument(help="The question.")],
     policy: PolicyOption = "balanced",
@@ -80,19 +72,19 @@ def ask(
         if error.trace:
             keep(error.trace)
         if as_json:
-            _print_json({**(explanation(error.trace) if error.trace else {}), "error": str(error)})
+            print_json({**(explanation(error.trace) if error.trace else {}), "error": str(error)})
         raise
     keep(record)
     if as_json:
         shown = {"text": outcome.text, "answered": outcome.answered, **explanation(record)}
-        _print_json(shown)
+        print_json(shown)
     else:
         out.print(outcome_panel(outcome))
         out.print(Text(f"promise: {certificate_line(gateway)}", style="dim"))
 
 
 @app.command()
-@_plainly
+@plainly
 def demo(
     policy: PolicyOption = "balanced",
     count: Annotated[int, typer.Option(min=1, max=1000, help="How many questions of the test split.")] = 20,
@@ -106,7 +98,7 @@ def demo(
     gateway.close()
     totals = demo_totals(asked)
     if as_json:
-        _print_json(totals)
+        print_json(totals)
         return
     out.print(_demo_table(asked))
     out.print(_totals_table(totals))
@@ -115,7 +107,7 @@ def demo(
 
 
 @app.command()
-@_plainly
+@plainly
 def check(policy: Annotated[str, typer.Argument(help="A shipped policy's name, or a policy file.")]) -> None:
     """Load a policy and say what it does.
 
@@ -128,7 +120,7 @@ def check(policy: Annotated[str, typer.Argument(help="A shipped policy's name, o
 
 
 @app.command()
-@_plainly
+@plainly
 def explain(
     trace: Annotated[Path, typer.Argument(help="A trace file.")],
     id_: Annotated[
@@ -148,7 +140,7 @@ def explain(
     replayed = load_gateway(replay).replay(record) if replay else None
     if as_json:
         shown = explanation(record) | ({"replay": outcome_explanation(replayed)} if replayed else {})
-        _print_json(shown)
+        print_json(shown)
         return
     out.print(trace_view(record))
     if replayed:
@@ -157,7 +149,7 @@ def explain(
 
 
 @app.command()
-@_plainly
+@plainly
 def serve(
     policy: PolicyOption = "balanced",
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
@@ -190,15 +182,14 @@ def _root(
     """Exists for ``--version``."""
 
 
+register(app)
+
+
 def main() -> None:
     for stream in (sys.stdout, sys.stderr):  # a terminal may be unable to show what a model wrote
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="replace")
     app()
-
-
-def _print_json(data: dict[str, Any]) -> None:
-    sys.stdout.write(dumps(data, orjson.OPT_INDENT_2).decode() + "\n")
 
 
 # --- ask ---------------------------------------------------------------------------------------------------------

@@ -75,7 +75,7 @@ class Plan:
     def opening(self, question: Question) -> Round:
         """The first round: the first upstream of the ladder, closed book."""
         first = self.ladder[0]
-        return Round(0, question, first, self.profiles[first], question.messages)
+        return Round(0, question, first, self.profiles[first], question.messages, found=question.passages)
 
     def calls(self, tier: int) -> int:
         """The calls a tier needs, with the upstream of the ladder that needs most."""

@@ -88,7 +88,7 @@ class Round:
     """What the upstream is sent: the question's messages, or a prompt that also holds passages."""
     passages: tuple[Passage, ...] = ()
     found: tuple[Passage, ...] = ()
-    """What was retrieved for an upstream before this one: it is quoted again without another search."""
+    """What was retrieved for an upstream before this one, or came with the question: quoted without a search."""
     prompt: Prompt | None = None
     """The prompt the passages are quoted in; None when there are none."""
     calls_left: int | None = None

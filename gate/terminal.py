@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable
+from functools import wraps
+from typing import Any, ParamSpec
 
+import orjson
+import typer
 from rich.console import Console, Group, RenderableType
 from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from gate.errors import ConfigError, GateError, RequestError, UpstreamError
 from gate.gateway import Gateway
+from gate.proxy.wire import dumps
 from gate.types import Action, Confidence, Cost, Outcome, Step, TraceRecord
 
 _BAR = 12
+P = ParamSpec("P")
+out, err = Console(), Console(stderr=True)
 STYLE = {Action.ANSWER: "green", Action.ABSTAIN: "yellow"}
 
 
@@ -128,3 +137,21 @@ def certificate_line(gateway: Gateway) -> str:
 
 def complain(console: Console, message: str) -> None:
     console.print(Text(f"gate: {message}", style="red"))
+
+
+def plainly(command: Callable[P, None]) -> Callable[P, None]:
+    """Print gate's own errors as one line; exit 2 for what the caller can mend, 1 for the rest."""
+
+    @wraps(command)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            command(*args, **kwargs)
+        except GateError as error:
+            complain(err, error.in_full if isinstance(error, UpstreamError) else str(error))
+            raise typer.Exit(2 if isinstance(error, ConfigError | RequestError) else 1) from None
+
+    return run
+
+
+def print_json(data: dict[str, Any]) -> None:
+    sys.stdout.write(dumps(data, orjson.OPT_INDENT_2).decode() + "\n")

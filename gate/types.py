@@ -45,6 +45,8 @@ class Question:
     messages: tuple[Message, ...]
     options: JsonObject = field(default_factory=dict)
     """The caller's own generation fields (``temperature``, ``max_tokens``, ``tools`` …), as on the OpenAI wire."""
+    passages: tuple[Passage, ...] = ()
+    """What the caller says it can be answered from: the retrieve route quotes these, and searches only without any."""
 
     @property
     def text(self) -> str:

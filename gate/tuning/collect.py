@@ -133,7 +133,7 @@ class _Run:
         all_of_it, part = self.slots == 1, self.till.lend(self.slots)
         self.till.calls -= self.dearest
         purse, memory = Purse(part, self.plan.prices), _Memory(self.collection, place)
-        question = self.collection.example(place).question
+        question = self.collection.example(place).asked
         flow = metered(remembered(full_evidence(self.plan, question), memory), purse)
         try:
             seen = await self.driver.run(flow, memory.recording)

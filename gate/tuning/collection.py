@@ -7,7 +7,6 @@ of any size is read row by row. ``gate collect`` fills it, ``gate grade`` labels
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sqlite3
 import threading
@@ -23,6 +22,7 @@ from pydantic import TypeAdapter
 
 from gate.errors import ConfigError
 from gate.evidence.meanings import normalize
+from gate.tuning.conversations import digest, question_key
 from gate.tuning.examples import Example
 from gate.types import Cost, TapeEntry
 
@@ -33,8 +33,10 @@ MAGIC = b"SQLite format 3\x00"
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS examples (
-    place INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, question TEXT NOT NULL UNIQUE, example BLOB NOT NULL,
+    place INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, request TEXT NOT NULL UNIQUE, question TEXT NOT NULL,
+    example BLOB NOT NULL,
     tape BLOB, answers TEXT, cost TEXT, failure TEXT);
+CREATE INDEX IF NOT EXISTS examples_question ON examples (question);
 CREATE TABLE IF NOT EXISTS journal (place INTEGER NOT NULL, entry BLOB NOT NULL);
 CREATE INDEX IF NOT EXISTS journal_place ON journal (place);
 CREATE TABLE IF NOT EXISTS labels (
@@ -165,27 +167,34 @@ class Collection:
         return Added(new, known, repeated)
 
     def _add(self, example: Example) -> str:
-        question = question_key(example)
-        packed = _packed(_EXAMPLE.dump_python(example))
-        twin = self._db.execute("SELECT id, example FROM examples WHERE question = ?", (question,)).fetchone()
+        request, packed = _request_key(example), _packed(_EXAMPLE.dump_python(example))
+        question = question_key(example.question, example.passages)
+        self._check_split(example, question)
+        twin = self._db.execute("SELECT id FROM examples WHERE request = ?", (request,)).fetchone()
         if twin is None:
             if self._db.execute("SELECT 1 FROM examples WHERE id = ?", (example.id,)).fetchone():
                 raise ConfigError(f"the id {example.id!r} stands for another question already", where=str(self.path))
-            self._db.execute(
-                "INSERT INTO examples (id, question, example) VALUES (?, ?, ?)", (example.id, question, packed)
-            )
+            row = (example.id, request, question, packed)
+            self._db.execute("INSERT INTO examples (id, request, question, example) VALUES (?, ?, ?, ?)", row)
             return "new"
-        held: Example = _EXAMPLE.validate_python(_unpacked(twin[1]))
-        if held.split and example.split and held.split != example.split:
-            raise ConfigError(
-                f"the question of {example.id!r} ({example.split} split) is also that of {held.id!r} ({held.split} "
-                "split): what is tuned on it must not be judged on it; leave it in one of them",
-                where=str(self.path),
-            )
-        if held.id != example.id:
+        if twin[0] != example.id:
             return "repeated"
         self._db.execute("UPDATE examples SET example = ? WHERE id = ?", (packed, example.id))
         return "known"
+
+    def _check_split(self, example: Example, question: str) -> None:
+        """The same question must not be tuned on and judged on, whatever instructions it comes with."""
+        for (packed,) in self._db.execute("SELECT example FROM examples WHERE question = ?", (question,)).fetchall():
+            held: Example = _EXAMPLE.validate_python(_unpacked(packed))
+            if held.id != example.id and held.split != example.split:
+                splits = " and ".join(
+                    f"the {split} split" if split else "no split" for split in (held.split, example.split)
+                )
+                raise ConfigError(
+                    f"the questions {held.id!r} and {example.id!r} are the same, but are in {splits}: what is tuned on "
+                    "one must not be judged on the other; give both the same split, or none",
+                    where=str(self.path),
+                )
 
     def todo(self) -> list[int]:
         """Places of the questions without full evidence."""
@@ -296,10 +305,11 @@ def is_collection(path: Path) -> bool:
         raise ConfigError(f"cannot be read: {error.strerror}", where=str(path)) from error
 
 
-def question_key(example: Example) -> str:
-    """The same for questions that differ in nothing but case, articles, punctuation and spaces."""
-    said = [[message.role, normalize(message.content), message.wire] for message in example.question.messages]
-    return hashlib.sha256(_text([said, example.question.options]).encode()).hexdigest()
+def _request_key(example: Example) -> str:
+    """The same for requests that would be answered alike: equal but for case, articles, punctuation and spaces."""
+    asked = example.asked
+    said = [[message.role, normalize(message.content), message.wire] for message in asked.messages]
+    return digest([said, dict(asked.options), [normalize(passage.text) for passage in asked.passages]])
 
 
 def _packed(value: Any) -> bytes:

@@ -19,10 +19,11 @@ import orjson
 
 from gate.errors import ConfigError
 from gate.pipeline import Plan
+from gate.tuning.conversations import question_key
 from gate.tuning.observing import stages_of
 from gate.tuning.splits import Shares
 from gate.tuning.table import Table, TableMaker
-from gate.types import Stage
+from gate.types import Message, Question, Stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,4 +135,7 @@ def _stages(steps: list[Any]) -> list[tuple[str, Any, tuple[float, ...]]]:
 def _split_key(record: Mapping[str, Any]) -> str:
     """The question where the log kept it, so that the same question is never in two splits; else the id."""
     question = record.get("question")
-    return json.dumps(question["messages"], sort_keys=True) if question else str(record["id"])
+    if not question:
+        return str(record["id"])
+    messages = tuple(Message(m["role"], m["content"], m.get("wire")) for m in question["messages"])
+    return question_key(Question(messages))

@@ -48,6 +48,11 @@ class Example:
     logged_correct: bool | None = None
     """Whether that was right, where somebody said so."""
 
+    @property
+    def asked(self) -> Question:
+        """The question with its passages."""
+        return dataclasses.replace(self.question, passages=self.passages)
+
 
 def read_examples(path: Path, *, require_references: bool = False) -> Iterator[Example]:
     """The examples of a file: JSON lines (also gzipped), CSV, TSV or Parquet, one at a time.

@@ -3,22 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
 from typing import TypeVar
 
+from gate.guarantees.label_noise import JudgeError
+
 K = TypeVar("K", bound=Hashable)
-
-
-@dataclass(frozen=True, slots=True)
-class JudgeError:
-    """Counts over the answers that both graded, by what the people said."""
-
-    wrong: int
-    wrong_accepted: int
-    """Of the wrong ones, those the judge called right: what voids a promise."""
-    right: int
-    right_rejected: int
-    """Of the right ones, those the judge called wrong."""
 
 
 def judge_error(judged: Mapping[K, bool | None], human: Mapping[K, bool | None]) -> JudgeError:

@@ -42,7 +42,7 @@ def judge(plan: Plan, collected: Iterable[Collected]) -> Iterator[Judged]:
     """Every question's outcome, one at a time."""
     for one in collected:
         try:
-            outcome = ReplayDriver(one.tape, plan.prices).run(answer(plan, one.example.question), Recording())
+            outcome = ReplayDriver(one.tape, plan.prices).run(answer(plan, one.example.asked), Recording())
         except (ReplayGap, UpstreamError) as error:
             yield Judged(one, None, str(error))
         else:
@@ -68,7 +68,7 @@ def verdict(plan: Plan, collected: Iterable[Collected]) -> Verdict:
             gaps.append((one.collected.example.id, one.gap))
         else:
             example = one.collected.example
-            first = one.collected.answers.get(plan.opening(example.question).stage(0).round_key)
+            first = one.collected.answers.get(plan.opening(example.asked).stage(0).round_key)
             right = None if first is None else one.collected.correct(first)
             rows.append(JudgedRow(example.id, example.segment, one.outcome, one.correct, right))
     return Verdict(judgements_of(rows, signals), tuple(gaps))

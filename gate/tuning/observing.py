@@ -28,7 +28,7 @@ def observed(collected: Iterable[Collected], plan: Plan) -> Table:
 def seen_of(plan: Plan, collected: Collected) -> tuple[Seen, ...]:
     """Full evidence again, from the replies."""
     free = replace(plan, budget=Budget(), frozen=None)
-    return ReplayDriver(collected.tape, plan.prices).run(full_evidence(free, collected.example.question), Recording())
+    return ReplayDriver(collected.tape, plan.prices).run(full_evidence(free, collected.example.asked), Recording())
 
 
 def labelled(collection: Collection) -> Iterator[Collected]:

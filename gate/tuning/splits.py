@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gate.pocket.world import unit_hash
-from gate.tuning.collection import question_key
+from gate.tuning.conversations import question_key
 from gate.tuning.examples import Example, Split
 
 
@@ -22,7 +22,7 @@ class Shares:
 
     def of(self, example: Example) -> Split:
         """The split an example says it is for, else that of its question."""
-        return example.split or self.split(question_key(example))
+        return example.split or self.split(question_key(example.question, example.passages))
 
     def split(self, key: str) -> Split:
         """By a hash of the question alone: the same in every run, whatever other questions there are."""

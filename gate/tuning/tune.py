@@ -56,6 +56,7 @@ class Tuned:
     """In the order they were made, the first that failed among them."""
     considered: tuple[Option, ...]
     """The whole sequence, with what each was expected to do."""
+    chosen: Tested[Candidate] | None
     fitted_on: int
     left_out: str
     """What of the source could not be used."""
@@ -117,6 +118,7 @@ def tune(
         chosen.candidate.calibrator if chosen else None,
         tests,
         tuple(option for _, option in options),
+        chosen,
         grounds[0].learned,
         source.left_out(),
     )

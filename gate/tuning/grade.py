@@ -1,0 +1,204 @@
+"""Labelling the answers of a collection: by a grader, by people, and with a list of labels that look wrong."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from gate.calibration.labels import suspects
+from gate.drivers import AsyncDriver, Recording, World
+from gate.errors import ConfigError, EvidenceUnavailable, GateError, UpstreamError, first_of
+from gate.guarantees.label_noise import JudgeError
+from gate.pipeline import Plan
+from gate.tuning.collection import Collected, Collection, Label
+from gate.tuning.fitting import fit_table
+from gate.tuning.grading.applying import AnyGrader, graded
+from gate.tuning.grading.model import ModelGrader
+from gate.tuning.judge_error import judge_error
+from gate.tuning.label_files import LabelRow
+from gate.tuning.observing import labelled, observed
+from gate.types import Cost
+
+LOGGED = "log"
+"""Grader of labels that came with the questions."""
+_AT_ONCE = 64
+
+
+@dataclass(frozen=True, slots=True)
+class GradeReport:
+    """How the answers of a collection are labelled now."""
+
+    answers: int
+    right: int
+    wrong: int
+    open: int
+    """That no grader could tell, and no person has labelled."""
+    by_people: int
+    failed: int
+    """That a judge could not be asked about in this run."""
+    cost: Cost
+    """Of this run."""
+
+
+async def grade(
+    collection: Collection,
+    by: AnyGrader,
+    world: World,
+    *,
+    again: bool = False,
+    concurrency: int = 8,
+    progress: Callable[[], None] = lambda: None,
+) -> GradeReport:
+    """Grade every answer that has no grade of this grader yet, or all ``again``. Labels are kept as they come.
+
+    Raises `UnknownName` where the grader asks an upstream that is not in the world.
+    """
+    if isinstance(by, ModelGrader) and by.upstream not in world.upstreams:
+        raise ConfigError(f"there is no upstream {by.upstream!r} to judge: the policy has {sorted(world.upstreams)}")
+    driver, cost, failed = AsyncDriver(world), Cost(), 0
+    todo = _ungraded(collection, by.name, again=again)
+
+    async def work() -> None:
+        nonlocal cost, failed
+        for row, answer in todo:  # shared: each answer is taken by one worker
+            label, paid = await _label(driver, by, row, answer)
+            cost += paid
+            if label is None:
+                failed += 1
+            else:
+                collection.label({(row.example.id, answer): label})
+            progress()
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(concurrency if isinstance(by, ModelGrader) else 1):
+                group.create_task(work())
+    except* GateError as errors:
+        raise first_of(errors) from None
+    finally:
+        await driver.aclose()
+    return _report(collection, failed, cost)
+
+
+async def _label(driver: AsyncDriver, by: AnyGrader, row: Collected, answer: str) -> tuple[Label | None, Cost]:
+    example = row.example
+    try:
+        reply = await driver.run(graded(by, example.question, answer, example.references), Recording())
+    except (UpstreamError, EvidenceUnavailable) as error:
+        return None, error.cost or Cost()
+    return Label(reply.value.correct, by.name, reply.value.reason), reply.cost
+
+
+def _ungraded(collection: Collection, grader: str, *, again: bool) -> Iterator[tuple[Collected, str]]:
+    for row in collection.collected():
+        _take_logged(collection, row)
+        held = collection.labels_of(row.example.id, human=False)
+        for answer in dict.fromkeys(row.answers.values()):
+            if again or answer not in held or held[answer].grader != grader:
+                yield row, answer
+
+
+def _take_logged(collection: Collection, row: Collected) -> None:
+    """A label that came with the question is a person's."""
+    example = row.example
+    if example.logged_answer is not None and example.logged_correct is not None:
+        label = Label(example.logged_correct, LOGGED, human=True)
+        collection.label({(example.id, example.logged_answer): label})
+
+
+def _report(collection: Collection, failed: int, cost: Cost) -> GradeReport:
+    answers = right = wrong = people = 0
+    for row in collection.collected():
+        for answer in set(row.answers.values()):
+            label = row.labels.get(answer)
+            answers += 1
+            right += label is not None and label.correct is True
+            wrong += label is not None and label.correct is False
+            people += label is not None and label.human
+    return GradeReport(answers, right, wrong, answers - right - wrong, people, failed, cost)
+
+
+# --- people ------------------------------------------------------------------------------------------------------
+
+
+def take_labels(collection: Collection, labels: dict[tuple[str, str], bool], rows: dict[tuple[str, str], str]) -> int:
+    """Put in labels that people gave; returns how many say otherwise than the label that was there.
+
+    ``rows`` holds who said so, by the same keys. Raises `ConfigError` for an answer that the collection does not have.
+    """
+    known: dict[tuple[str, str], bool | None] = {
+        (row.example.id, answer): row.correct(answer)
+        for row in collection.collected()
+        for answer in row.answers.values()
+    }
+    strangers = [id_ for id_, answer in labels if (id_, answer) not in known]
+    if strangers:
+        raise ConfigError(
+            f"{len(strangers)} labels are of answers that are not in this collection, the first of the question "
+            f"{strangers[0]!r}: was the answer's text changed?",
+            where=str(collection.path),
+        )
+    changed = sum(known[key] is not None and known[key] != correct for key, correct in labels.items())
+    collection.label({key: Label(correct, rows.get(key) or "person", human=True) for key, correct in labels.items()})
+    return changed
+
+
+def measured_judge(collection: Collection) -> JudgeError:
+    """How the graders did on the answers that people labelled too."""
+    judged: dict[tuple[str, str], bool | None] = {}
+    human: dict[tuple[str, str], bool | None] = {}
+    for row in collection.collected():
+        id_ = row.example.id
+        judged |= {(id_, a): label.correct for a, label in collection.labels_of(id_, human=False).items()}
+        human |= {(id_, a): label.correct for a, label in collection.labels_of(id_, human=True).items()}
+    return judge_error(judged, human)
+
+
+# --- suspects ----------------------------------------------------------------------------------------------------
+
+
+def label_rows(collection: Collection) -> Iterator[LabelRow]:
+    """Every answer with its label, for people to look through."""
+    for row in collection.collected():
+        yield from _rows(row, {})
+
+
+def suspect_rows(collection: Collection, plan: Plan) -> list[LabelRow]:
+    """Answers whose label does not fit what the signals say, and those no grader could tell; the likeliest first.
+
+    Confident learning (Northcutt et al. 2021): a calibrator that has not seen the question is surer of the other label
+    than it is on average of answers that bear it.
+    """
+    table = observed(labelled(collection), plan)
+    found: dict[tuple[str, str], float] = {}
+    unseen = fit_table(table, {signal.name: signal.bounds for signal in plan.signals}).unseen
+    for key, column in table.stages.items():
+        known = np.flatnonzero(column.there & ~np.isnan(column.correct))
+        ranked = suspects(unseen[key][0][known], column.correct[known] == 1.0)
+        for place, likely in zip(ranked.indices, ranked.score, strict=True):
+            at = str(table.ids[known[place]]), column.stage.round_key
+            found[at] = max(found.get(at, 0.0), 1.0 - float(likely))
+    rows = [listed for row in labelled(collection) for listed in _rows(row, found)]
+    doubtful = [row for row in rows if row.suspicion is not None or row.correct is None]
+    return sorted(doubtful, key=lambda row: (row.correct is not None, -(row.suspicion or 0.0)))
+
+
+def _rows(row: Collected, doubts: dict[tuple[str, str], float]) -> Iterator[LabelRow]:
+    example = row.example
+    for answer in dict.fromkeys(row.answers.values()):
+        label = row.labels.get(answer)
+        rounds = [key for key, text in row.answers.items() if text == answer]
+        said = [doubts[example.id, key] for key in rounds if (example.id, key) in doubts]
+        yield LabelRow(
+            id=example.id,
+            answer=answer,
+            question=example.question.text,
+            references=example.references,
+            correct=label.correct if label else None,
+            grader=label.grader if label else "",
+            suspicion=max(said, default=None),
+            note=label.reason if label else "",
+        )

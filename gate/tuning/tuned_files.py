@@ -1,0 +1,120 @@
+"""Writing what tuning found: the policy, its calibrator beside it, and the record of how it was chosen."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gate.errors import ConfigError
+from gate.policy import PolicyFile
+from gate.tuning.policy_text import rewritten
+from gate.tuning.report.contents import FrontierPoint
+from gate.tuning.search import Option
+from gate.tuning.tune import Tuned
+from gate.tuning.whole_file import written_whole
+
+
+@dataclass(frozen=True, slots=True)
+class Paths:
+    """Where a tuned policy and what belongs to it lie."""
+
+    policy: Path
+
+    @property
+    def calibrator(self) -> Path:
+        return self.policy.with_suffix(".calibrator.json")
+
+    @property
+    def record(self) -> Path:
+        return self.policy.with_suffix(".tuning.json")
+
+    def check(self, *, overwrite: bool) -> None:
+        """Raise `ConfigError` before hours of work where something stands that must not be written over."""
+        for path in (self.policy, self.calibrator, self.record):
+            if path.exists() and not overwrite:
+                raise ConfigError("this file exists: name another with --out, or allow --overwrite", where=str(path))
+
+
+def write(tuned: Tuned, file: PolicyFile, paths: Paths, *, overwrite: bool) -> None:
+    """The policy last, so that it never stands there without its calibrator."""
+    if tuned.policy is None or tuned.calibrator is None:
+        raise ValueError("nothing was certified: there is no policy to write")
+    text = file.path.read_text(encoding="utf-8")
+    policy = rewritten(text, file.policy, tuned.policy, source=file.path, target=paths.policy)
+    for path, content in (
+        (paths.calibrator, tuned.calibrator.dump()),
+        (paths.record, json.dumps(record(tuned), indent=1) + "\n"),
+        (paths.policy, policy),
+    ):
+        with written_whole(path, overwrite=overwrite) as out:
+            out.write(content.encode("utf-8"))
+
+
+def record(tuned: Tuned) -> dict[str, Any]:
+    """Every test that was made, in order, and everything that was considered."""
+    policy = tuned.policy
+    return {
+        "certified": policy is not None,
+        "certificate": policy.certificate.model_dump() if policy and policy.certificate else None,
+        "best_bound": tuned.best_bound,
+        "fitted_on": tuned.fitted_on,
+        "left_out": tuned.left_out,
+        "tests": [
+            {
+                "evidence": test.candidate.variant,
+                **_option(test.candidate.option),
+                "asked": test.counted.asked,
+                "answered": test.counted.answered,
+                "wrong": test.counted.wrong,
+                "not_known": test.counted.unknown,
+                "money_a_question": test.counted.money,
+                "bound": test.bound,
+                "passed": test.passed,
+                "chosen": test is tuned.chosen,
+            }
+            for test in tuned.tests
+        ],
+        "considered": [
+            {
+                **_option(option),
+                "expected_coverage": option.coverage,
+                "expected_risk": option.risk,
+                "expected_money_a_question": option.money,
+            }
+            for option in tuned.considered
+        ],
+    }
+
+
+def _option(option: Option) -> dict[str, Any]:
+    rule = option.rule
+    return {
+        "ladder": list(option.structure.ladder),
+        "otherwise": [way.value for way in option.structure.otherwise],
+        "answer_at": rule.answer_at,
+        "answer_at_in": rule.answer_at_in,
+        "gather_above": rule.gather_above,
+    }
+
+
+def frontier(path: Path) -> tuple[FrontierPoint, ...]:
+    """The policies that were tested, for a report; none where there is no record."""
+    if not path.is_file():
+        return ()
+    try:
+        tests = json.loads(path.read_bytes())["tests"]
+        return tuple(
+            FrontierPoint(
+                label=f"{' → '.join(test['ladder'])}, {test['evidence']}",
+                money=test["money_a_question"],
+                coverage=test["answered"] / test["asked"],
+                risk=test["wrong"] / test["answered"],
+                chosen=test["chosen"],
+                certified=test["passed"],
+            )
+            for test in tests
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise ConfigError(f"not a record of 'gate tune': {error}", where=str(path)) from error
