@@ -9,27 +9,24 @@ import asyncio
 import dataclasses
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
+from gate import terminal_tuning as views
 from gate.assemble import assemble
 from gate.calibration.unfitted import Unfitted
 from gate.errors import ConfigError, UnknownName
 from gate.gateway import Gateway
 from gate.policy import PolicyFile, find, read
-from gate.terminal import cost_line, err, out, plainly, print_json
+from gate.terminal import err, out, plainly, print_json
 
 if TYPE_CHECKING:
     from gate.tuning.collection import Collected, Collection
-    from gate.tuning.judgements import Judgements
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Write over what stands there.")]
@@ -74,13 +71,8 @@ def import_logs(
     done = chat_logs.import_logs(source, target, overwrite=overwrite)
     if as_json:
         print_json(dataclasses.asdict(done))
-        return
-    out.print(f"{done.written} questions of {done.rows} rows; {done.duplicates} stood there again")
-    out.print(f"{done.with_references} have reference answers")
-    for kinds, what in ((done.unusable, "left out"), (done.unread_labels, "label not read")):
-        for reason, tally in kinds.items():
-            rows = ", ".join(map(str, tally.first))
-            out.print(Text(f"{what}: {tally.count} rows (row {rows}{' …' if tally.count > len(tally.first) else ''}): {reason}"))
+    else:
+        out.print(views.imported(done))
 
 
 def collect(
@@ -103,7 +95,7 @@ def collect(
     from gate.tuning.collection import Collection
     from gate.tuning.examples import read_examples
 
-    gateway = assemble(*_without_certificate(read(find(policy))))
+    gateway = _unfitted(policy)
     with Collection.create(to) as collection:
         added = collection.add(read_examples(questions))
         total, finished = collection.count()
@@ -113,13 +105,7 @@ def collect(
     if as_json:
         print_json({**dataclasses.asdict(done), "added": dataclasses.asdict(added)})
     else:
-        if added.repeated:
-            out.print(f"{added.repeated} questions are the same as another, and are asked once")
-        out.print(f"{done.finished} of {done.questions} questions have full evidence; it cost {cost_line(done.spent)}")
-        if done.failed:
-            out.print(f"{done.failed} had no first draft: run again to try again")
-        if done.stopped:
-            out.print(Text(f"stopped: {done.stopped}", style="yellow"))
+        out.print(views.collected(done, added))
     if done.finished < done.questions:
         raise typer.Exit(1)
 
@@ -153,7 +139,7 @@ def grade(
     from gate.tuning.label_files import read_label_rows, read_labels, write_labels
 
     by = grader_of(grader, dict(_pair(each) for each in option or []))
-    gateway = assemble(*_without_certificate(read(find(policy)))) if policy else None
+    gateway = _unfitted(policy) if policy else None
     if suspects and gateway is None:
         raise ConfigError("--suspects compares labels with signals: name the policy that has them with --policy")
     with Collection.open(collection) as held:
@@ -172,20 +158,11 @@ def grade(
             listed = write_labels(suspects, grading.suspect_rows(held, gateway.plan), overwrite=overwrite)
     if as_json:
         print_json({**dataclasses.asdict(done), "changed_by_people": changed, "judge": dataclasses.asdict(judge)})
-        return
-    out.print(f"{done.answers} answers: {done.right} right, {done.wrong} wrong, {done.open} open")
-    out.print(f"labelled by people: {done.by_people}")
-    if changed is not None:
-        out.print(f"{changed} labels of the file say otherwise than the grader did")
-    if judge.wrong or judge.right:
-        out.print(
-            f"the grader against people: accepts {judge.wrong_accepted} of {judge.wrong} wrong answers, rejects "
-            f"{judge.right_rejected} of {judge.right} right ones"
-        )
-    if suspects:
-        out.print(f"{listed} suspect or open labels in {escape(str(suspects))}: mend 'correct' and read it with --labels")
+    else:
+        out.print(views.graded(done, judge, changed))
+        if suspects:
+            out.print(Text(f"{listed} suspect or open labels in {suspects}: mend 'correct', then --labels {suspects}"))
     if done.failed:
-        out.print(Text(f"{done.failed} answers could not be judged: run again", style="yellow"))
         raise typer.Exit(1)
 
 
@@ -234,7 +211,7 @@ def tune(
     if as_json:
         print_json(record(tuned))
     else:
-        _show_tuned(tuned, file, paths, ground.labels)
+        out.print(views.tuned(tuned, file.policy, ground.labels, to))
     if not tuned.policy:
         raise typer.Exit(NOTHING_CERTIFIED)
 
@@ -278,5 +255,140 @@ def evaluate(
             }
         )
         return
-    _show_evaluations(measured, chosen)
-    _show_comparisons(pairs)
+    out.print(views.evaluations(measured, chosen))
+    if pairs:
+        out.print(views.comparisons(pairs))
+
+
+def replay(
+    policy: Annotated[str, typer.Argument(help="A shipped policy's name, or a policy file.")],
+    log: Annotated[Path, typer.Argument(help="A decision log: the JSON lines that --trace writes.")],
+    labels: Annotated[
+        Path | None, typer.Option(help="A table of id, correct, and probability where audits were not even.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Judge a policy over a decision log without calls, and watch the logged answers for drift.
+
+    Decisions kept with text (--text) are run again from their replies; of the others only what their signals tell is
+    said. What cannot be judged is counted by reason. With --labels, error rates are corrected for audits that were not
+    even, and the answers that went out are held against the promise, audit by audit.
+    """
+    from gate.tuning.audits import read_audits
+    from gate.tuning.evaluate import as_json as plain
+    from gate.tuning.evaluate import evaluate as measure
+    from gate.tuning.replay import drift
+    from gate.tuning.replay import replay as run
+
+    gateway, audits = _loaded(policy), read_audits(labels) if labels else {}
+    done = run(gateway, log, audits)
+    promise = gateway.policy.promise
+    found = measure(done.judgements, confidence=promise.confidence, answer_at=gateway.policy.rule.answer_at)
+    watched = drift(log, audits, promise) if audits else None
+    if as_json:
+        print_json(
+            {
+                "judged": len(done.judgements),
+                "changed": done.changed,
+                "recorded": dict(done.recorded),
+                "not_judged": dict(done.gaps),
+                "evaluation": plain(found),
+                "drift": watched.summary() if watched else None,
+            }
+        )
+    else:
+        out.print(views.replayed(done, found, watched))
+
+
+def report(
+    policy: Annotated[str, typer.Argument(help="A shipped policy's name, or a policy file.")],
+    on: On,
+    to: Annotated[Path, typer.Option("--out", "-o", help="The HTML file to write.")],
+    split: Split = "",
+    worst: Annotated[int, typer.Option(min=0, max=100, help="How many of the worst answers to show.")] = 10,
+    overwrite: Overwrite = False,
+) -> None:
+    """Write one self-contained HTML page about a policy: what it promises, keeps, costs, and where it goes wrong.
+
+    Takes the record that 'gate tune' left beside the policy, if there is one. The page shows questions and answers in
+    clear.
+    """
+    from gate.tuning.collection import Collection
+    from gate.tuning.reporting import reported
+    from gate.tuning.whole_file import written_whole
+
+    gateway = _loaded(policy)
+    record = find(policy).with_suffix(".tuning.json")
+    with Collection.open(on) as collection:
+        chosen = _chosen_split(collection, split)
+        said = f"the {chosen} split of {on.name}" if chosen != "all" else f"all questions of {on.name}"
+        page = reported(
+            gateway,
+            lambda: _rows(collection, chosen),
+            record=record,
+            worst=worst,
+            data=said,
+            date=f"{datetime.now(UTC):%Y-%m-%d}",
+        )
+    with written_whole(to, overwrite=overwrite) as file:
+        file.write(page.encode("utf-8", "replace"))
+    out.print(Text(f"written: {to}"))
+
+
+# --- shared by the commands --------------------------------------------------------------------------------------
+
+
+def _loaded(name: str) -> Gateway:
+    """A gateway for a policy that is tuned."""
+    return assemble(read(find(name)))
+
+
+def _unfitted(name: str) -> Gateway:
+    """A gateway for a policy whose calibrator may not be there yet."""
+    file = read(find(name))
+    bare = file.policy.model_copy(update={"certificate": None})
+    return assemble(PolicyFile(bare, file.path, file.lines), Unfitted())
+
+
+def _pair(option: str) -> tuple[str, str]:
+    name, sign, value = option.partition("=")
+    if not sign or not name:
+        raise ConfigError(f"an option is given as name=value, not as {option!r}")
+    return name, value
+
+
+def _chosen_split(collection: Collection, wanted: str) -> str:
+    if wanted and wanted not in SPLITS:
+        raise UnknownName("split", wanted, SPLITS)
+    for split in (wanted,) if wanted else ("test", "certify"):
+        if next(_rows(collection, split), None) is not None:
+            return split
+    named = f"{wanted!r}" if wanted else "test or certify"
+    raise ConfigError(f"no question of the split {named} has a label: run 'gate grade'", where=str(collection.path))
+
+
+def _rows(collection: Collection, split: str) -> Iterator[Collected]:
+    from gate.tuning.observing import labelled
+    from gate.tuning.splits import Shares, read_shares
+
+    shares = read_shares(collection) or Shares()
+    return (row for row in labelled(collection) if split in ("all", shares.of(row.example)))
+
+
+@contextmanager
+def _progress(what: str, total: int | None, done: int) -> Iterator[Callable[[], None]]:
+    """A bar on a terminal, and nothing elsewhere; yields what moves it on by one."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+        task = bar.add_task(what, total=total, completed=done)
+        yield lambda: bar.advance(task)
+
+
+@contextmanager
+def _status(what: str) -> Iterator[Callable[[str], None]]:
+    """A line on a terminal that says what is going on."""
+    if not err.is_terminal:
+        yield lambda _: None
+        return
+    with err.status(what) as status:
+        yield lambda now: status.update(f"{what}: {now}")

@@ -62,15 +62,19 @@ class CollectionSource:
 
     collection: Collection
     shares: Shares
+    thresholds_only: bool = False
+    """Whether evidence, ladder and routes stay as they are."""
 
     @property
     def where(self) -> str:
         return str(self.collection.path)
 
     def variants(self, policy: Policy, plan: Plan) -> Sequence[Variant]:
-        return list(variants(policy, plan))
+        return [Variant("as it is", policy)] if self.thresholds_only else list(variants(policy, plan))
 
     def structures(self, policy: Policy) -> Sequence[Structure]:
+        if self.thresholds_only:
+            return [_own_structure(policy)]
         routes = policy.routes
         return list(structures(policy.ladder, retrieve=routes.retrieve is not None, escalate=routes.escalate))
 
@@ -115,12 +119,7 @@ class LogSource:
         return [Variant("as logged", policy)]
 
     def structures(self, policy: Policy) -> Sequence[Structure]:
-        closed = set()
-        if policy.routes.retrieve is None:
-            closed.add(Action.RETRIEVE)
-        if not policy.routes.escalate or len(policy.ladder) < 2:
-            closed.add(Action.ESCALATE)
-        return [Structure(policy.ladder, tuple(way for way in policy.rule.otherwise if way not in closed))]
+        return [_own_structure(policy)]
 
     def table(self, plan: Plan) -> Table:
         return self._log(plan).table.of_split("fit")
@@ -153,3 +152,12 @@ class LogSource:
                 said = f"none of its {self._read.decisions} decisions bears the id of one of {len(self.audits)} labels"
                 raise ConfigError(said, where=self.where)
         return self._read
+
+
+def _own_structure(policy: Policy) -> Structure:
+    closed = set()
+    if policy.routes.retrieve is None:
+        closed.add(Action.RETRIEVE)
+    if not policy.routes.escalate or len(policy.ladder) < 2:
+        closed.add(Action.ESCALATE)
+    return Structure(policy.ladder, tuple(way for way in policy.rule.otherwise if way not in closed))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 from gate.pocket.world import unit_hash
+from gate.tuning.collection import Collection
 from gate.tuning.conversations import question_key
 from gate.tuning.examples import Example, Split
 
@@ -28,3 +30,14 @@ class Shares:
         """By a hash of the question alone: the same in every run, whatever other questions there are."""
         place = unit_hash(key, "split") / 2**32
         return "fit" if place < self.fit else "certify" if place < self.fit + self.certify - 1e-12 else "test"
+
+
+def remember(shares: Shares, collection: Collection) -> None:
+    """Note in a collection how it was split, so that whatever judges on it later leaves the same questions out."""
+    collection.remember(shares=json.dumps([shares.fit, shares.certify]))
+
+
+def read_shares(collection: Collection) -> Shares | None:
+    """How a collection was split; None before any policy was tuned on it."""
+    said = collection.meta.get("shares")
+    return Shares(*json.loads(said)) if said else None

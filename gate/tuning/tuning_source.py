@@ -1,0 +1,69 @@
+"""Opening what a policy is tuned on, with the limit that its labels allow."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from gate.errors import ConfigError
+from gate.tuning.audits import read_audits
+from gate.tuning.bounds import judged_by, trusted
+from gate.tuning.certification import Bound
+from gate.tuning.collection import Collection, is_collection
+from gate.tuning.grade import measured_judge
+from gate.tuning.grading.model import ModelGrader
+from gate.tuning.observing import labelled
+from gate.tuning.sources import CollectionSource, LogSource, Source
+from gate.tuning.splits import Shares
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    source: Source
+    bound: Bound
+    labels: str
+    """Who said what is right, for the certificate."""
+
+
+@contextmanager
+def opened(path: Path, labels: Path | None, shares: Shares, *, thresholds_only: bool = False) -> Iterator[Opened]:
+    """A collection, or a decision log with a table of labels. Raises `ConfigError` for what is neither."""
+    if is_collection(path):
+        if labels:
+            raise ConfigError("a collection holds its labels: put these in with 'gate grade --labels'", where=str(labels))
+        with Collection.open(path) as collection:
+            bound, said = _of_labels(collection)
+            yield Opened(CollectionSource(collection, shares, thresholds_only), bound, said)
+        return
+    if labels is None:
+        raise ConfigError("a decision log says nothing of what was right: give labels with --labels", where=str(path))
+    audits = read_audits(labels)
+    uneven = len({audit.probability for audit in audits.values()}) > 1
+    said = f"{len(audits)} decisions audited{', with unequal chances' if uneven else ''}"
+    yield Opened(LogSource(path, audits, shares), trusted, said)
+
+
+def _of_labels(collection: Collection) -> tuple[Bound, str]:
+    """A model's labels are believed only as far as people's say they may be; those of other graders as they are."""
+    by = _graders(collection)
+    if not by:
+        raise ConfigError("no answer has a label: run 'gate grade'", where=str(collection.path))
+    said = ", ".join(f"{count} by {grader}" for grader, count in by.items())
+    if ModelGrader.name not in by:
+        return trusted, said
+    judge = measured_judge(collection)
+    if not (judge.wrong and judge.right):
+        return trusted, f"{said}, whose errors nobody counted"
+    counted = f"it accepts {judge.wrong_accepted} of {judge.wrong} wrong and rejects {judge.right_rejected} of "
+    return judged_by(judge), f"{said}; {counted}{judge.right} right answers that people labelled too"
+
+
+def _graders(collection: Collection) -> Mapping[str, int]:
+    by: Counter[str] = Counter()
+    for row in labelled(collection):
+        answers = (row.labels[answer] for answer in set(row.answers.values()) if answer in row.labels)
+        by.update("people" if label.human else label.grader for label in answers if label.correct is not None)
+    return by
