@@ -27,6 +27,7 @@ from gate.terminal import err, out, plainly, print_json
 
 if TYPE_CHECKING:
     from gate.tuning.collection import Collected, Collection
+    from gate.tuning.splits import Shares
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Write over what stands there.")]
@@ -121,7 +122,9 @@ def grade(
     ] = None,
     labels: Annotated[Path | None, typer.Option(help="Read labels people gave from this CSV.")] = None,
     export: Annotated[Path | None, typer.Option(help="Write every answer with its label to this CSV.")] = None,
-    suspects: Annotated[Path | None, typer.Option(help="Write labels that look wrong, and open ones, to this CSV.")] = None,
+    suspects: Annotated[
+        Path | None, typer.Option(help="Write labels that look wrong, and open ones, to this CSV.")
+    ] = None,
     again: Annotated[bool, typer.Option(help="Grade what this grader has graded before, too.")] = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -171,8 +174,12 @@ def tune(
     policy: PolicyOption,
     to: Annotated[Path, typer.Option("--out", "-o", help="The policy file to write; its calibrator goes beside it.")],
     labels: Annotated[Path | None, typer.Option(help="For a log: a table of id, correct, and probability.")] = None,
-    fit_share: Annotated[float, typer.Option(min=0.05, max=0.95, help="Share of the questions to fit on.")] = 0.4,
-    certify_share: Annotated[float, typer.Option(min=0.05, max=0.95, help="Share to certify on.")] = 0.6,
+    fit_share: Annotated[
+        float | None, typer.Option(min=0.05, max=0.95, help="Share of the questions to fit on; .4 without.")
+    ] = None,
+    certify_share: Annotated[
+        float | None, typer.Option(min=0.05, max=0.95, help="Share to certify on, .6 without; the rest is for tests.")
+    ] = None,
     segment: Annotated[str, typer.Option(help="What the questions are of, for the certificate.")] = "",
     thresholds_only: Annotated[
         bool, typer.Option(help="Keep evidence, ladder and routes; search thresholds alone.")
@@ -185,17 +192,14 @@ def tune(
     Writes the policy with its certificate, its calibrator, and the record of every test made. Exits 3, and writes
     nothing, when no policy keeps the promise.
     """
-    from gate.tuning.splits import Shares
     from gate.tuning.tune import tune as run
     from gate.tuning.tuned_files import Paths, record, write
     from gate.tuning.tuning_source import opened
 
     paths = Paths(to)
     paths.check(overwrite=overwrite)
-    if fit_share + certify_share > 1 + 1e-9:
-        raise ConfigError(f"--fit-share and --certify-share are {fit_share + certify_share:g} together: at most 1")
     file = read(find(policy))
-    with opened(source, labels, Shares(fit_share, certify_share), thresholds_only=thresholds_only) as ground:
+    with opened(source, labels, _shares(fit_share, certify_share), thresholds_only=thresholds_only) as ground:
         with _status("tuning") as say:
             tuned = run(
                 file,
@@ -275,16 +279,16 @@ def replay(
     even, and the answers that went out are held against the promise, audit by audit.
     """
     from gate.tuning.audits import read_audits
+    from gate.tuning.drift import watched as watch
     from gate.tuning.evaluate import as_json as plain
     from gate.tuning.evaluate import evaluate as measure
-    from gate.tuning.replay import drift
     from gate.tuning.replay import replay as run
 
     gateway, audits = _loaded(policy), read_audits(labels) if labels else {}
     done = run(gateway, log, audits)
     promise = gateway.policy.promise
     found = measure(done.judgements, confidence=promise.confidence, answer_at=gateway.policy.rule.answer_at)
-    watched = drift(log, audits, promise) if audits else None
+    watched = watch(log, audits, promise) if audits else None
     if as_json:
         print_json(
             {
@@ -357,6 +361,19 @@ def _pair(option: str) -> tuple[str, str]:
     return name, value
 
 
+def _shares(fit: float | None, certify: float | None) -> Shares | None:
+    from gate.tuning.splits import Shares
+
+    if fit is None and certify is None:
+        return None
+    chosen = Shares()
+    fit = chosen.fit if fit is None else fit
+    certify = min(chosen.certify, 1 - fit) if certify is None else certify
+    if fit + certify > 1 + 1e-9:
+        raise ConfigError(f"--fit-share and --certify-share are {fit + certify:g} together: they may be 1 at most")
+    return Shares(fit, certify)
+
+
 def _chosen_split(collection: Collection, wanted: str) -> str:
     if wanted and wanted not in SPLITS:
         raise UnknownName("split", wanted, SPLITS)
@@ -378,7 +395,13 @@ def _rows(collection: Collection, split: str) -> Iterator[Collected]:
 @contextmanager
 def _progress(what: str, total: int | None, done: int) -> Iterator[Callable[[], None]]:
     """A bar on a terminal, and nothing elsewhere; yields what moves it on by one."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
         task = bar.add_task(what, total=total, completed=done)
         yield lambda: bar.advance(task)

@@ -10,6 +10,7 @@ class only, nothing there) is None, never a number. Whether a confidence means w
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 
 from gate.calibration.arrays import Array, Bools, Labels, Numbers, checked, shares
 from gate.calibration.calibration_error import expected_calibration_error
@@ -153,7 +154,7 @@ def _means_of_the_surest(score: Array, values: Array) -> Array:
     return np.asarray(np.cumsum(each) / np.arange(1, len(values) + 1))
 
 
-def _per_score(score: Array, values: Array) -> tuple[Array, np.typing.NDArray[np.intp]]:
+def _per_score(score: Array, values: Array) -> tuple[Array, npt.NDArray[np.intp]]:
     """For each distinct score, ascending: the sum of ``values`` that have it, and how many answers."""
     _, group, sizes = np.unique(score, return_inverse=True, return_counts=True)
     return np.bincount(group, weights=values, minlength=len(sizes)).astype(np.float64), sizes

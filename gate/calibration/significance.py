@@ -8,7 +8,7 @@ misses it in 5 to 6 % of the cases, of one in AURC in 8 %.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,8 +19,8 @@ from gate.calibration.arrays import Array, Bools, Labels, Numbers, as_labels, ch
 
 Metric = Callable[[Array, Bools], float | None]
 """Of confidence and correct, as in `gate.calibration.metrics`."""
-Clusters = Sequence[Any] | npt.NDArray[Any]
-"""To which question each answer belongs: any values that can be sorted."""
+Clusters = Sequence[Hashable] | npt.NDArray[Any]
+"""To which question each answer belongs: a name, a number, a pair of both."""
 RESAMPLES = 2000
 _BLOCK = 2_000_000
 """How many counts of drawn clusters are held at once."""
@@ -147,7 +147,8 @@ def _owners(clusters: Clusters | None, n: int) -> npt.NDArray[np.intp]:
         return np.arange(n)
     if len(clusters) != n:
         raise ValueError(f"there must be one cluster for each of {n} answers, got {len(clusters)}")
-    return np.unique(np.asarray(clusters), return_inverse=True)[1].astype(np.intp)
+    number: dict[Hashable, int] = {}
+    return np.array([number.setdefault(cluster, len(number)) for cluster in clusters], dtype=np.intp)
 
 
 def _count(owner: npt.NDArray[np.intp]) -> int:

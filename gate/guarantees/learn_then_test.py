@@ -115,7 +115,6 @@ def graphical(
         gone = able[0]  # which of them goes first does not change the outcome
         rejected[gone] = True
         part = part + part[gone] * graph[gone]
-        part[gone] = 0.0
         graph = _without(graph, int(gone))
 
 

@@ -64,7 +64,7 @@ def entailment_bound(
     for cut in cuts:
         missed = upper_bound(int((~entailed & (labelled >= cut)).sum()), n, part)
         below = upper_bound(int((unlabelled < cut).sum()), m, part)
-        spared = upper_bound(int((entailed & (labelled < cut)).sum()), n, part)
+        spared = lower_bound(int((entailed & (labelled < cut)).sum()), n, part)
         bounds.append(missed + below - spared)
     return max(0.0, min(bounds))
 

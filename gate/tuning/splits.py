@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
+from gate.errors import ConfigError
 from gate.pocket.world import unit_hash
 from gate.tuning.collection import Collection
 from gate.tuning.conversations import question_key
@@ -32,9 +33,23 @@ class Shares:
         return "fit" if place < self.fit else "certify" if place < self.fit + self.certify - 1e-12 else "test"
 
 
-def remember(shares: Shares, collection: Collection) -> None:
-    """Note in a collection how it was split, so that whatever judges on it later leaves the same questions out."""
-    collection.remember(shares=json.dumps([shares.fit, shares.certify]))
+def split_by(collection: Collection, shares: Shares | None) -> Shares:
+    """How a collection is split: as it was before, else by these shares, which it keeps.
+
+    Raises `ConfigError` where they are others than it was split by: a policy tuned then was fitted on questions that
+    would judge it now.
+    """
+    held = read_shares(collection)
+    if held is None:
+        chosen = shares or Shares()
+        collection.remember(shares=json.dumps([chosen.fit, chosen.certify]))
+        return chosen
+    if shares not in (None, held):
+        raise ConfigError(
+            f"a policy was tuned on it with shares of {held.fit:g} and {held.certify:g}: keep to them, or collect anew",
+            where=str(collection.path),
+        )
+    return held
 
 
 def read_shares(collection: Collection) -> Shares | None:

@@ -17,7 +17,7 @@ from gate.tuning.grade import measured_judge
 from gate.tuning.grading.model import ModelGrader
 from gate.tuning.observing import labelled
 from gate.tuning.sources import CollectionSource, LogSource, Source
-from gate.tuning.splits import Shares
+from gate.tuning.splits import Shares, split_by
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,21 +29,28 @@ class Opened:
 
 
 @contextmanager
-def opened(path: Path, labels: Path | None, shares: Shares, *, thresholds_only: bool = False) -> Iterator[Opened]:
-    """A collection, or a decision log with a table of labels. Raises `ConfigError` for what is neither."""
+def opened(
+    path: Path, labels: Path | None, shares: Shares | None, *, thresholds_only: bool = False
+) -> Iterator[Opened]:
+    """A collection, or a decision log with a table of labels. Raises `ConfigError` for what is neither.
+
+    A collection keeps the ``shares`` it was first split by: what one policy was fitted on must not judge another.
+    """
     if is_collection(path):
         if labels:
-            raise ConfigError("a collection holds its labels: put these in with 'gate grade --labels'", where=str(labels))
+            raise ConfigError(
+                "a collection holds its labels: put these in with 'gate grade --labels'", where=str(labels)
+            )
         with Collection.open(path) as collection:
             bound, said = _of_labels(collection)
-            yield Opened(CollectionSource(collection, shares, thresholds_only), bound, said)
+            yield Opened(CollectionSource(collection, split_by(collection, shares), thresholds_only), bound, said)
         return
     if labels is None:
         raise ConfigError("a decision log says nothing of what was right: give labels with --labels", where=str(path))
     audits = read_audits(labels)
     uneven = len({audit.probability for audit in audits.values()}) > 1
     said = f"{len(audits)} decisions audited{', with unequal chances' if uneven else ''}"
-    yield Opened(LogSource(path, audits, shares), trusted, said)
+    yield Opened(LogSource(path, audits, shares or Shares()), trusted, said)
 
 
 def _of_labels(collection: Collection) -> tuple[Bound, str]:
