@@ -11,7 +11,7 @@ from typing import Any
 from gate.errors import ConfigError
 from gate.tuning.columns import COLUMNS, blank, chosen, folded, json_cell, parse_label, references_cell, text_cell
 from gate.tuning.conversations import check_asks, question_key, read_messages, without_nulls
-from gate.tuning.examples import Example, to_json
+from gate.tuning.examples import Example, read_passages, to_json
 from gate.tuning.rows import BrokenRow, Row, rows_of
 from gate.tuning.whole_file import written_whole
 from gate.types import Message, Question
@@ -94,7 +94,7 @@ class _Pass:
         if logged.unread:
             _count(self.unread, logged.unread, row)
         judged = bool(logged.example.references) or logged.example.logged_correct is not None
-        key = question_key(logged.example.question)
+        key = question_key(logged.example.question, logged.example.passages)
         before = self.kept.get(key)
         if before is None or (judged and not before[0]):
             self.kept[key] = (judged, row.number)
@@ -149,7 +149,7 @@ def _kept(source: Path, seen: _Pass) -> Iterator[Example]:
         if row.number in chosen_rows:
             example = _logged(row).example
             if not example.id or example.id in ids:
-                example = dataclasses.replace(example, id=question_key(example.question))
+                example = dataclasses.replace(example, id=question_key(example.question, example.passages))
             ids.add(example.id)
             yield example
 
@@ -179,6 +179,7 @@ def _logged(row: Row | BrokenRow) -> _Logged:
         question=question,
         references=references,
         segment=text_cell(cells.get("segment"), "segment"),
+        passages=read_passages(chosen(cells, COLUMNS["passages"]), flat=row.flat),
         logged_answer=answer or None,
         logged_correct=label if answer else None,
     )

@@ -98,6 +98,15 @@ def test_labels_and_ideal_answers_say_what_is_right(
     assert report.with_references == bool(references)
 
 
+def test_what_there_was_to_read_stays_and_parts_questions(tmp_path: Path) -> None:
+    report, (first, second) = imported(
+        tmp_path, {"question": "When?", "context": "In 1914."}, {"question": "When?", "context": ["In 1918."]}
+    )
+    assert [first.passages[0].text, second.passages[0].text] == ["In 1914.", "In 1918."]
+    assert first.id != second.id
+    assert report.duplicates == 0
+
+
 def test_a_label_without_an_answer_labels_nothing(tmp_path: Path) -> None:
     _, (example,) = imported(tmp_path, {"question": "Where?", "label": "yes"})
     assert (example.references, example.logged_correct) == ((), None)

@@ -63,7 +63,8 @@ def test_an_example_with_everything_in_every_kind_of_file(tmp_path: Path) -> Non
     row["context"] = [{"id": "p", "text": "It is in Paris."}, {"id": "2", "text": "It is not in Lyon."}]
     parquet.write_table(pa.Table.from_pylist([row]), tmp_path / "a.parquet")
     lines(tmp_path / "a.jsonl", row)
-    for name in ("a.csv", "a.parquet", "a.jsonl"):
+    lines(tmp_path / "b.JSONL", row)
+    for name in ("a.csv", "a.parquet", "a.jsonl", "b.JSONL"):
         assert list(read_examples(tmp_path / name, require_references=True)) == [WHOLE]
 
 

@@ -24,8 +24,9 @@ _RANGE = re.compile(
 )
 _ISO_DATE = re.compile(r"\d{4}-\d\d?-\d\d?|\d{1,2}-\d{1,2}-\d{4}", re.ASCII)
 _QUALIFIED = re.compile(
-    r"(?:\b(?:not|never|(?:more|less|fewer|greater|higher|lower|larger|smaller|other) than|over|under|above|below"
-    r"|at (?:least|most)|up to|almost|nearly|beyond|exceed(?:s|ing)?|cannot be)|n't)\s+(?:be\s+)?\S{0,3}$",
+    r"(?:\b(?:not|never)|n['\u2019]t)(?:\s\w+){0,2}\s\S{0,3}$"
+    r"|\b(?:(?:more|less|fewer|greater|higher|lower|larger|smaller|other) than|over|under|above|below"
+    r"|at (?:least|most)|up to|almost|nearly|beyond|exceed(?:s|ing)?|cannot be)\s\S{0,3}$",
     re.IGNORECASE,
 )
 _OPEN = re.compile(r"(?:or|and) (?:more|less|fewer|above|over|below|up)\b|plus\b", re.IGNORECASE)

@@ -31,9 +31,9 @@ class AutoGrader(BaseModel, extra="forbid", frozen=True):
     """Settles an answer by the first of these that can, and leaves it open where none can:
 
     1. equal to a reference (`ExactGrader`): right;
-    2. it declines to answer: wrong;
-    3. a reference is a date: as `DateGrader` says, with no tolerance; a reference is a number, bare, with a unit, or in
+    2. a reference is a date: as `DateGrader` says, with no tolerance; a reference is a number, bare, with a unit, or in
        digits before a noun: as `NumberGrader` says. What these leave open stays open;
+    3. it declines to answer, and no reference stands in it: wrong;
     4. by words, without those that carry no content and those that merely repeat the question: right when a reference
        stands in it undenied (`ContainsGrader`), no alternative is offered beside it, and their F1 is at least
        ``threshold``; wrong when they share no word and are not spelt alike, or all it does is deny a reference.
@@ -52,8 +52,6 @@ class AutoGrader(BaseModel, extra="forbid", frozen=True):
         exact = ExactGrader().grade(question, answer, references)
         if exact.correct:
             return exact
-        if declines(answer):
-            return Grade(False, None, "the answer declines")
         right = written(references)
         if any(isinstance(quantity(reference), Date) for reference in right):
             return DateGrader().grade(question, answer, right)
@@ -63,6 +61,8 @@ class AutoGrader(BaseModel, extra="forbid", frozen=True):
 
     def _by_words(self, question: Question, answer: str, right: Sequence[str]) -> Grade:
         stands = ContainsGrader().grade(question, answer, right)
+        if declines(answer):
+            return stands if stands.correct is None else Grade(False, None, "the answer declines")
         asked = frozenset(words_of(question.text))
         best = max(_shared(answer, reference, asked) for reference in right)
         if stands.correct and best >= self.threshold and not _undecided(answer, right):

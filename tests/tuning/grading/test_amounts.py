@@ -73,6 +73,7 @@ def test_the_numbers_of_a_sentence(text: str, bare: list[Fraction]) -> None:
         "up to 5 km",
         "5 or more",
         "5 km and above",
+        "It is not exactly 5",
     ],
 )
 def test_ranges_bounds_and_denials_are_no_one_number(text: str) -> None:

@@ -20,6 +20,8 @@ from gate.types import Question
         ("", "not Paris", ("Paris",), False),
         ("", "I don't know.", ("Paris",), False),
         ("", "I'm sorry, but I can't answer that.", ("Paris",), False),
+        ("", "Paris. I don't know how many live there.", ("Paris",), None),
+        ("", "It is 5 km. I don't know its width.", ("5 km",), None),
         ("", "", ("Paris",), False),
         ("", "Paris", (), None),
         # words that do not settle it
