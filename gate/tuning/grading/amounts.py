@@ -73,17 +73,14 @@ def the_amount(text: str) -> Amount | None:
 
 
 def amounts_in(text: str) -> tuple[Amount, ...] | Unclear:
-    """The different amounts in a text, in order; or why they are not one answer.
-
-    Numbers in words count where there is none in digits, "one" alone never.
-    """
+    """The different amounts of a text, in digits or words ("one" alone is none), in order; or why they are unclear."""
     whole = the_amount(text)
     if whole is not None:
         return (whole,)
     plain = _plain(text[:_SEEN])
     if _RANGE.search(_ISO_DATE.sub(" ", plain)):
         return Unclear("the answer is a range, or several numbers")
-    return _scanned(plain, _is_digit_first) or _scanned(plain, _is_number_word)
+    return _scanned(plain, lambda token: _is_digit_first(token) or _is_number_word(token))
 
 
 def _plain(text: str) -> str:
