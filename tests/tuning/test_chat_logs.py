@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
@@ -248,6 +248,7 @@ ANYTHING = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(rows=st.lists(st.dictionaries(st.sampled_from(NAMES), ANYTHING, max_size=6), max_size=4))
 def test_whatever_a_log_holds_every_row_is_accounted_for(
     tmp_path_factory: pytest.TempPathFactory, rows: list[Any]

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
@@ -191,6 +191,7 @@ NEVER_EMPTY = TEXT.filter(bool)
 SPLITS: tuple[Split, ...] = ("", "fit", "certify", "test")
 
 
+@settings(deadline=None)
 @given(
     example=st.builds(
         Example,
@@ -220,6 +221,7 @@ ANYTHING = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(row=st.dictionaries(st.sampled_from(NAMES), ANYTHING, max_size=6), flat=st.booleans())
 def test_whatever_a_row_holds_it_is_an_example_that_can_be_written_or_an_error_of_ours(
     tmp_path_factory: pytest.TempPathFactory, row: dict[str, Any], flat: bool
