@@ -11,8 +11,8 @@ from typing import Any
 from gate.errors import ConfigError
 from gate.tuning.columns import COLUMNS, blank, chosen, folded, json_cell, parse_label, references_cell, text_cell
 from gate.tuning.conversations import check_asks, question_key, read_messages, without_nulls
-from gate.tuning.examples import Example, to_json
-from gate.tuning.rows import BrokenRow, Row, rows_of
+from gate.tuning.examples import Example, read_passages, to_json
+from gate.tuning.rows import BrokenRow, Row, rows_of, strict_json
 from gate.tuning.whole_file import written_whole
 from gate.types import Message, Question
 
@@ -27,6 +27,8 @@ _FIELDS = frozenset(
     | {"response_format"}
 )
 """Fields of a request where it stands beside other things in one row."""
+_RESPONSE = frozenset({"choices", "body", "error", "status_code"})
+"""What tells a server's response from an answer that is JSON itself."""
 _ANSWERED = ("response", "output", "completion", "answer", "logged_answer")
 _IDEAL = tuple(name for name in COLUMNS["references"] if name not in _ANSWERED)
 _LABELS = ("label", "correct", "is_correct", "logged_correct")
@@ -94,7 +96,7 @@ class _Pass:
         if logged.unread:
             _count(self.unread, logged.unread, row)
         judged = bool(logged.example.references) or logged.example.logged_correct is not None
-        key = question_key(logged.example.question)
+        key = question_key(logged.example.question, logged.example.passages)
         before = self.kept.get(key)
         if before is None or (judged and not before[0]):
             self.kept[key] = (judged, row.number)
@@ -149,7 +151,7 @@ def _kept(source: Path, seen: _Pass) -> Iterator[Example]:
         if row.number in chosen_rows:
             example = _logged(row).example
             if not example.id or example.id in ids:
-                example = dataclasses.replace(example, id=question_key(example.question))
+                example = dataclasses.replace(example, id=question_key(example.question, example.passages))
             ids.add(example.id)
             yield example
 
@@ -163,10 +165,10 @@ def _logged(row: Row | BrokenRow) -> _Logged:
         raise ValueError(row.reason)
     cells = {folded(name): value for name, value in row.values.items()}
     messages, options = _asked(cells, flat=row.flat)
-    answer = _answer(cells, flat=row.flat)
-    if messages[-1].role == "assistant":
-        answer = answer or messages[-1].content.strip()
-        messages = messages[:-1]
+    answer = _answer(cells)
+    last = messages[-1].content.strip() if messages[-1].role == "assistant" else None
+    if last is not None and answer in ("", last):  # another answer would be one that goes on from there
+        answer, messages = last, messages[:-1]
     check_asks(messages)
     label, unread = _label(cells)
     ideal = chosen(cells, _IDEAL)
@@ -179,6 +181,7 @@ def _logged(row: Row | BrokenRow) -> _Logged:
         question=question,
         references=references,
         segment=text_cell(cells.get("segment"), "segment"),
+        passages=read_passages(chosen(cells, COLUMNS["passages"]), flat=row.flat),
         logged_answer=answer or None,
         logged_correct=label if answer else None,
     )
@@ -186,10 +189,10 @@ def _logged(row: Row | BrokenRow) -> _Logged:
 
 
 def _asked(cells: Mapping[str, Any], *, flat: bool) -> tuple[tuple[Message, ...], Mapping[str, Any]]:
-    for request in (_object(cells.get("request"), flat=flat), cells):
-        body = _object(request.get("body"), flat=flat) or request
-        messages = json_cell(body.get("messages"), "messages", flat=flat)
-        if not blank(messages):
+    for request in (_object(cells.get("request")), cells):
+        body = _object(request.get("body")) or request
+        if not blank(body.get("messages")):
+            messages = json_cell(body["messages"], "messages", flat=flat)
             left_out = cells.keys() - _FIELDS if body is cells else _ENVELOPE
             options = {name: value for name, value in body.items() if name not in left_out}
             return read_messages(messages), without_nulls(options)
@@ -201,13 +204,15 @@ def _asked(cells: Mapping[str, Any], *, flat: bool) -> tuple[tuple[Message, ...]
     return (Message("user", text_cell(text, "question")),), {}
 
 
-def _answer(cells: Mapping[str, Any], *, flat: bool) -> str:
+def _answer(cells: Mapping[str, Any]) -> str:
     """What was answered; "" where the log holds a failure, a tool call or nothing."""
-    response = _object(cells.get("response"), flat=flat)
-    body = _object(response.get("body"), flat=flat) or response
+    response = _object(cells.get("response"))
+    if isinstance(cells.get("response"), str) and response.keys().isdisjoint(_RESPONSE):
+        response = {}  # a model may answer in JSON
+    body = _object(response.get("body")) or response
     choices = body.get("choices", cells.get("choices"))
     if isinstance(choices, list) and choices and isinstance(choices[0], Mapping):
-        content = _object(choices[0].get("message"), flat=False).get("content", choices[0].get("text"))
+        content = _object(choices[0].get("message")).get("content", choices[0].get("text"))
         return content.strip() if isinstance(content, str) else ""
     for name in _ANSWERED:
         value = cells.get(name)
@@ -216,12 +221,12 @@ def _answer(cells: Mapping[str, Any], *, flat: bool) -> str:
     return ""
 
 
-def _object(value: Any, *, flat: bool) -> Mapping[str, Any]:
-    """The object in a cell, where there is one."""
-    if flat and isinstance(value, str) and value.lstrip().startswith("{"):
+def _object(value: Any) -> Mapping[str, Any]:
+    """The object in a cell, also where its JSON stands there as text; empty where there is none."""
+    if isinstance(value, str) and value.lstrip().startswith("{"):
         try:
-            value = json_cell(value, "", flat=True)
-        except ValueError:
+            value = strict_json(value)
+        except (ValueError, RecursionError):
             return {}
     return value if isinstance(value, Mapping) else {}
 

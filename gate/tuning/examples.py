@@ -121,10 +121,8 @@ def _example(row: Row) -> Example:
         references=() if references is None else references_cell(references, flat=row.flat),
         segment=text_cell(cell("segment"), "segment"),
         split=_split(cell("split")),
-        passages=_passages(cell("passages"), flat=row.flat),
-        logged_answer=None
-        if cells.get("logged_answer") is None
-        else text_cell(cells["logged_answer"], "logged_answer"),
+        passages=read_passages(cell("passages"), flat=row.flat),
+        logged_answer=text_cell(cell("logged_answer"), "logged_answer") or None,
         logged_correct=parse_label(cell("logged_correct")),
     )
     return example if example.id else dataclasses.replace(example, id=_content_id(example))
@@ -168,7 +166,8 @@ def _split(value: Any) -> Split:
     return cast("Split", name)
 
 
-def _passages(value: Any, *, flat: bool) -> tuple[Passage, ...]:
+def read_passages(value: Any, *, flat: bool) -> tuple[Passage, ...]:
+    """The passages of a cell: one text, or a list of texts and of objects with ``text``. Raises ValueError."""
     if value is None:
         return ()
     if flat and isinstance(value, str) and value.lstrip().startswith("["):

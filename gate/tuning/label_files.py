@@ -1,7 +1,9 @@
 """Label files: the CSV in which people say whether answers are right.
 
 One row an answer. The file opens in spreadsheets: it begins with a byte order mark, and text that a spreadsheet would
-run as a formula stands behind an apostrophe, which is taken off again on reading. Any text comes back as it was.
+run as a formula stands behind an apostrophe, which is taken off again on reading. Any text comes back as it was, as far
+as gate goes: some spreadsheets cut a cell after 32767 characters or change the ends of its lines, and then the answer
+in it is another one.
 """
 
 from __future__ import annotations

@@ -50,7 +50,7 @@ class BrokenRow:
 
 def rows_of(path: Path) -> Iterator[Row | BrokenRow]:
     """Every row of a file, in order; blank lines are none."""
-    kind = path.with_suffix("").suffix if path.suffix == ".gz" else path.suffix
+    kind = path.with_suffix("").suffix if path.suffix.lower() == ".gz" else path.suffix
     match kind.lower():
         case ".jsonl" | ".ndjson" | ".json":
             yield from _json_rows(path)

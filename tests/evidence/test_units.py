@@ -6,7 +6,7 @@ from fractions import Fraction
 
 import pytest
 
-from gate.evidence.units import CURRENCIES, Unit, unit
+from gate.evidence.units import CURRENCIES, KINDS, Unit, unit
 
 
 @pytest.mark.parametrize(
@@ -53,3 +53,9 @@ def test_what_has_no_fixed_length_is_a_kind_of_its_own_or_none() -> None:
 
 def test_every_currency_that_may_stand_in_front_is_known() -> None:
     assert all(unit(name) for name in CURRENCIES)
+
+
+def test_the_kinds_are_units_that_are_worth_one() -> None:
+    assert {"", "m", "°C", "usd"} <= KINDS
+    assert {unit(kind) for kind in ("m", "kg", "s", "W")} == {Unit(kind) for kind in ("m", "kg", "s", "W")}
+    assert "km" not in KINDS

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from pyarrow import parquet
 
 from gate.errors import ConfigError
@@ -48,6 +51,8 @@ def imported(folder: Path, *rows: Any) -> tuple[ImportReport, list[Example]]:
         {"prompt": "Where?", "response": "Paris"},
         {"Input": "Where?", "Output": " Paris "},
         {"prompt": [user("Where?")], "completion": "Paris"},
+        {"request": json.dumps({"messages": [user("Where?")]}), "response": json.dumps(completion("Paris"))},
+        {"messages": [user("Where?"), assistant("Paris")], "response": "Paris"},
     ],
 )
 def test_logs_of_many_shapes_hold_a_question_and_its_answer(tmp_path: Path, row: Any) -> None:
@@ -62,6 +67,17 @@ def test_a_conversation_stays_one(tmp_path: Path) -> None:
     _, (example,) = imported(tmp_path, {"messages": turns})
     assert [message.content for message in example.question.messages] == ["Hello", "Hello.", "Where?"]
     assert example.logged_answer == "Paris"
+
+
+def test_an_answer_begun_for_the_model_is_part_of_the_question(tmp_path: Path) -> None:
+    turns = [user("Where?"), assistant("It is")]
+    _, (example,) = imported(tmp_path, {"messages": turns, "response": completion("Paris")})
+    assert (example.question.messages[-1].content, example.logged_answer) == ("It is", "Paris")
+
+
+def test_an_answer_in_json_is_an_answer(tmp_path: Path) -> None:
+    _, (example,) = imported(tmp_path, {"question": "Where?", "response": '{"city": "Paris"}'})
+    assert example.logged_answer == '{"city": "Paris"}'
 
 
 def test_generation_fields_are_kept_and_what_is_about_the_call_is_not(tmp_path: Path) -> None:
@@ -96,6 +112,15 @@ def test_labels_and_ideal_answers_say_what_is_right(
     report, (example,) = imported(tmp_path, {"question": "Where?", "answer": "Lyon"} | more)
     assert (example.references, example.logged_correct) == (references, correct)
     assert report.with_references == bool(references)
+
+
+def test_what_there_was_to_read_stays_and_parts_questions(tmp_path: Path) -> None:
+    report, (first, second) = imported(
+        tmp_path, {"question": "When?", "context": "In 1914."}, {"question": "When?", "context": ["In 1918."]}
+    )
+    assert [first.passages[0].text, second.passages[0].text] == ["In 1914.", "In 1918."]
+    assert first.id != second.id
+    assert report.duplicates == 0
 
 
 def test_a_label_without_an_answer_labels_nothing(tmp_path: Path) -> None:
@@ -211,3 +236,35 @@ def test_a_log_without_a_question_is_refused_with_the_reasons(tmp_path: Path) ->
     with pytest.raises(ConfigError, match="cannot read this file"):
         import_logs(tmp_path / "none.jsonl", target)
     assert not target.exists()
+
+
+NAMES = ("messages", "request", "response", "body", "choices", "message", "content", "role", "question", "prompt")
+NAMES += ("answer", "output", "ideal", "label", "rating", "id", "segment", "context", "type", "text", "tools", "")
+WORDS = ("user", "assistant", "Where?", "yes", "up", "text", "", "{", '[{"role": "user", "content": "Where?"}]')
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 2) | st.floats() | st.sampled_from(WORDS),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+@settings(deadline=None)
+@given(rows=st.lists(st.dictionaries(st.sampled_from(NAMES), ANYTHING, max_size=6), max_size=4))
+def test_whatever_a_log_holds_every_row_is_accounted_for(
+    tmp_path_factory: pytest.TempPathFactory, rows: list[Any]
+) -> None:
+    folder = tmp_path_factory.mktemp("log")
+    for name in ("log.jsonl", "log.csv"):
+        with (folder / name).open("w", encoding="utf-8", newline="") as file:
+            if name == "log.jsonl":
+                file.writelines(json.dumps(row) + "\n" for row in [*rows, {"question": "One is sound."}])
+            else:
+                columns = [column for column in NAMES if column]
+                writer = csv.DictWriter(file, columns)
+                writer.writeheader()
+                flat = [{k: v if isinstance(v, str) else json.dumps(v) for k, v in row.items() if k} for row in rows]
+                writer.writerows([*filter(None, flat), {"question": "One is sound."}])
+        report = import_logs(folder / name, folder / f"{name}.jsonl")
+        written = list(read_examples(folder / f"{name}.jsonl"))
+        assert len(written) == report.written >= 1
+        assert report.rows == report.written + report.duplicates + sum(t.count for t in report.unusable.values())

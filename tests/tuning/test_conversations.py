@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gate.evidence.meanings import normalize
 from gate.tuning.conversations import check_asks, digest, question_key, read_messages, wire_messages, without_nulls
 from gate.types import Message, Passage, Question
 
@@ -97,7 +98,5 @@ def test_a_digest_is_the_same_everywhere() -> None:
 
 @given(st.text(), st.text())
 def test_the_key_is_that_of_the_normalised_text(one: str, other: str) -> None:
-    from gate.evidence.meanings import normalize
-
     same = question_key(Question.from_text(one)) == question_key(Question.from_text(other))
     assert same is (normalize(one) == normalize(other))

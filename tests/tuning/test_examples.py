@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
@@ -63,7 +64,8 @@ def test_an_example_with_everything_in_every_kind_of_file(tmp_path: Path) -> Non
     row["context"] = [{"id": "p", "text": "It is in Paris."}, {"id": "2", "text": "It is not in Lyon."}]
     parquet.write_table(pa.Table.from_pylist([row]), tmp_path / "a.parquet")
     lines(tmp_path / "a.jsonl", row)
-    for name in ("a.csv", "a.parquet", "a.jsonl"):
+    lines(tmp_path / "b.JSONL", row)
+    for name in ("a.csv", "a.parquet", "a.jsonl", "b.JSONL"):
         assert list(read_examples(tmp_path / name, require_references=True)) == [WHOLE]
 
 
@@ -189,6 +191,7 @@ NEVER_EMPTY = TEXT.filter(bool)
 SPLITS: tuple[Split, ...] = ("", "fit", "certify", "test")
 
 
+@settings(deadline=None)
 @given(
     example=st.builds(
         Example,
@@ -206,3 +209,34 @@ def test_whatever_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, e
     path = tmp_path_factory.mktemp("round") / "a.jsonl"
     path.write_bytes(to_json(example) + b"\n")
     assert list(read_examples(path)) == [example]
+
+
+NAMES = ("id", "question", "messages", "prompt", "references", "answer", "context", "split", "segment", "options")
+NAMES += ("role", "content", "type", "text", "value", "logged_answer", "logged_correct", "")
+WORDS = ("user", "fit", "Where?", "yes", "text", "", "{", "[", "['a']", '[{"role": "user", "content": "Where?"}]')
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers(-2, 2) | st.floats() | st.sampled_from(WORDS),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=4),
+    max_leaves=10,
+)
+
+
+@settings(deadline=None)
+@given(row=st.dictionaries(st.sampled_from(NAMES), ANYTHING, max_size=6), flat=st.booleans())
+def test_whatever_a_row_holds_it_is_an_example_that_can_be_written_or_an_error_of_ours(
+    tmp_path_factory: pytest.TempPathFactory, row: dict[str, Any], flat: bool
+) -> None:
+    folder = tmp_path_factory.mktemp("any")
+    path = folder / ("a.csv" if flat else "a.jsonl")
+    with path.open("w", encoding="utf-8", newline="") as file:
+        if flat:
+            writer = csv.writer(file)
+            writer.writerows([row, (v if isinstance(v, str) else json.dumps(v) for v in row.values())])
+        else:
+            file.write(json.dumps(row))
+    try:
+        examples = list(read_examples(path))
+    except ConfigError:
+        return
+    (folder / "b.jsonl").write_bytes(b"".join(to_json(example) + b"\n" for example in examples))
+    assert list(read_examples(folder / "b.jsonl")) == examples

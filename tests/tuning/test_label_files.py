@@ -6,7 +6,7 @@ import csv
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gate.errors import ConfigError
@@ -55,6 +55,7 @@ def test_no_cell_is_a_formula(tmp_path: Path, text: str) -> None:
 ANY = st.text(st.characters(), max_size=20) | st.sampled_from(DANGEROUS)
 
 
+@settings(deadline=None)
 @given(
     rows=st.lists(
         st.builds(

@@ -11,7 +11,7 @@ from typing import Any
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pyarrow import parquet
 
@@ -162,6 +162,7 @@ def test_strict_json() -> None:
             strict_json(text)
 
 
+@settings(deadline=None)
 @given(content=st.binary(max_size=200))
 def test_no_bytes_are_anything_but_rows_or_an_error_of_ours(
     tmp_path_factory: pytest.TempPathFactory, content: bytes

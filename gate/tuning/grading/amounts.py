@@ -24,8 +24,9 @@ _RANGE = re.compile(
 )
 _ISO_DATE = re.compile(r"\d{4}-\d\d?-\d\d?|\d{1,2}-\d{1,2}-\d{4}", re.ASCII)
 _QUALIFIED = re.compile(
-    r"(?:\b(?:not|never|(?:more|less|fewer|greater|higher|lower|larger|smaller|other) than|over|under|above|below"
-    r"|at (?:least|most)|up to|almost|nearly|beyond|exceed(?:s|ing)?|cannot be)|n't)\s+(?:be\s+)?\S{0,3}$",
+    r"(?:\b(?:not|never)|n['\u2019]t)(?:\s\w+){0,2}\s\S{0,3}$"
+    r"|\b(?:(?:more|less|fewer|greater|higher|lower|larger|smaller|other) than|over|under|above|below"
+    r"|at (?:least|most)|up to|almost|nearly|beyond|exceed(?:s|ing)?|cannot be)\s\S{0,3}$",
     re.IGNORECASE,
 )
 _OPEN = re.compile(r"(?:or|and) (?:more|less|fewer|above|over|below|up)\b|plus\b", re.IGNORECASE)
@@ -72,17 +73,14 @@ def the_amount(text: str) -> Amount | None:
 
 
 def amounts_in(text: str) -> tuple[Amount, ...] | Unclear:
-    """The different amounts in a text, in order; or why they are not one answer.
-
-    Numbers in words count where there is none in digits, "one" alone never.
-    """
+    """The different amounts of a text, in digits or words ("one" alone is none), in order; or why they are unclear."""
     whole = the_amount(text)
     if whole is not None:
         return (whole,)
     plain = _plain(text[:_SEEN])
     if _RANGE.search(_ISO_DATE.sub(" ", plain)):
         return Unclear("the answer is a range, or several numbers")
-    return _scanned(plain, _is_digit_first) or _scanned(plain, _is_number_word)
+    return _scanned(plain, lambda token: _is_digit_first(token) or _is_number_word(token))
 
 
 def _plain(text: str) -> str:

@@ -13,7 +13,7 @@ from gate.evidence.meanings import normalize
 from gate.evidence.quantities import Date, quantity
 from gate.evidence.words import STOP_WORDS
 from gate.tuning.grading.amounts import the_amount
-from gate.tuning.grading.contains import ContainsGrader
+from gate.tuning.grading.contains import standing
 from gate.tuning.grading.date import DateGrader
 from gate.tuning.grading.exact import ExactGrader
 from gate.tuning.grading.grade import Grade, declines, settled, written
@@ -30,10 +30,10 @@ _SPELT_ALIKE = 75.0
 class AutoGrader(BaseModel, extra="forbid", frozen=True):
     """Settles an answer by the first of these that can, and leaves it open where none can:
 
-    1. equal to a reference (`ExactGrader`): right;
-    2. it declines to answer: wrong;
-    3. a reference is a date: as `DateGrader` says, with no tolerance; a reference is a number, bare, with a unit, or in
-       digits before a noun: as `NumberGrader` says. What these leave open stays open;
+    1. equal to a reference (`ExactGrader`), and no way to decline ("N/A") unless a reference is one: right;
+    2. a reference is a date: as `DateGrader` says, with no tolerance; a reference is a number, bare, with a unit, or in
+       digits before a noun: as `NumberGrader` says, and right also as a year. What these leave open stays open;
+    3. it declines to answer, and no reference stands in it: wrong;
     4. by words, without those that carry no content and those that merely repeat the question: right when a reference
        stands in it undenied (`ContainsGrader`), no alternative is offered beside it, and their F1 is at least
        ``threshold``; wrong when they share no word and are not spelt alike, or all it does is deny a reference.
@@ -49,27 +49,29 @@ class AutoGrader(BaseModel, extra="forbid", frozen=True):
     def grade(self, question: Question, answer: str, references: Sequence[str]) -> Grade:
         if (grade := settled(answer, references)) is not None:
             return grade
-        exact = ExactGrader().grade(question, answer, references)
-        if exact.correct:
-            return exact
-        if declines(answer):
-            return Grade(False, None, "the answer declines")
         right = written(references)
+        exact = ExactGrader().grade(question, answer, right)
+        if exact.correct and (not declines(answer) or any(map(declines, right))):  # "N/A" is not sodium
+            return exact
         if any(isinstance(quantity(reference), Date) for reference in right):
             return DateGrader().grade(question, answer, right)
         if any(map(_is_number, right)):
-            return NumberGrader(relative=self.relative).grade(question, answer, right)
+            number = NumberGrader(relative=self.relative).grade(question, answer, right)
+            date = DateGrader().grade(question, answer, right)
+            return date if number.correct is None and date.correct else number  # 1945 may be a year
         return self._by_words(question, answer, right)
 
     def _by_words(self, question: Question, answer: str, right: Sequence[str]) -> Grade:
-        stands = ContainsGrader().grade(question, answer, right)
+        stands = standing(answer, right)
+        if declines(answer):
+            return Grade(None if any(stands) else False, None, "the answer declines")
         asked = frozenset(words_of(question.text))
         best = max(_shared(answer, reference, asked) for reference in right)
-        if stands.correct and best >= self.threshold and not _undecided(answer, right):
+        if stands and all(stands) and best >= self.threshold and not _undecided(answer, right):
             return Grade(True, best, f"a reference stands in the answer; F1 {best:.2f} of what carries content")
-        if "denied" in stands.reason and stands.correct is False:
-            return Grade(False, best, stands.reason)
-        if best == 0.0 and not stands.correct and not any(_may_be_spelt_alike(answer, each) for each in right):
+        if stands and not any(stands):
+            return Grade(False, best, "all the answer does is deny a reference")
+        if best == 0.0 and not stands and not any(_may_be_spelt_alike(answer, each) for each in right):
             return Grade(False, best, "shares no word with any reference")
         return Grade(None, best, "the words alone do not settle it")
 

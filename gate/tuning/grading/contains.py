@@ -50,12 +50,7 @@ class ContainsGrader(BaseModel, extra="forbid", frozen=True):
     def grade(self, question: Question, answer: str, references: Sequence[str]) -> Grade:
         if (grade := settled(answer, references)) is not None:
             return grade
-        said = list(_words(answer))
-        stands = [
-            not _denied(said, place, length)
-            for reference in written(references)
-            for place, length in _places(said, spaced_words(normalize(reference)))
-        ]
+        stands = standing(answer, written(references))
         if not stands:
             return Grade(False, None, "no reference stands in the answer")
         if declines(answer):
@@ -65,6 +60,16 @@ class ContainsGrader(BaseModel, extra="forbid", frozen=True):
         if any(stands):
             return Grade(None, None, "a reference is both said and denied")
         return Grade(False, None, "a reference stands in the answer but is denied")
+
+
+def standing(answer: str, references: Sequence[str]) -> list[bool]:
+    """For each place where a reference stands in the answer, whether it is meant there: not denied."""
+    said = list(_words(answer))
+    return [
+        not _denied(said, place, length)
+        for reference in references
+        for place, length in _places(said, spaced_words(normalize(reference)))
+    ]
 
 
 def _words(text: str) -> Iterator[_Word]:

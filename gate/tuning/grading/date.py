@@ -27,6 +27,10 @@ _ANY_ORDER = re.compile(r"\d{1,2}[/.]\d{1,2}[/.](?:\d{4}|\d\d)(?!\d)", re.ASCII)
 _ERA = re.compile(r"\bB\.?C\.?(?:E\.?)?(?!\w)")
 _YEAR = re.compile(r"[12]\d{3}", re.ASCII)
 _OF_MONTH = re.compile(r"\d{1,2}(?:st|nd|rd|th)?", re.IGNORECASE | re.ASCII)
+_QUALIFIED = re.compile(
+    r"(?:\b(?:not|never)|n['\u2019]t)(?:\s\w+){0,2}$|\b(?:before|after|until|later than|earlier than)(?:\sthe)?$",
+    re.IGNORECASE,
+)
 _EDGES = ".,;:!?()[]\"'*\u201c\u201d"
 
 
@@ -75,6 +79,8 @@ class DateGrader(BaseModel, extra="forbid", frozen=True):
             return Grade(None, None, "several dates stand in the answer" if said else "no date is read in the answer")
         (day,) = said
         verdicts = [_same(day, each, self.days) for each in right]
+        if True in verdicts and declines(answer):
+            return Grade(None, None, "the date stands in an answer that declines")
         if True in verdicts:
             return Grade(True, None, "names the date of a reference")
         if None in verdicts:
@@ -100,6 +106,8 @@ def days_in(text: str) -> frozenset[Day] | str:
             return "it is unclear which is the day and which the month"
         if day is not None and day.month and not day.day and place and _OF_MONTH.fullmatch(tokens[place - 1]):
             return "a date that no calendar has"
+        if day is not None and _QUALIFIED.search(" ".join(tokens[max(0, place - 3) : place])):
+            return "a date is denied, or only a bound"
         if day is not None:
             found.add(day)
         place += length

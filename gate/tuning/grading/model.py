@@ -23,6 +23,8 @@ _VERDICTS = {"CORRECT": True, "INCORRECT": False, "UNSURE": None}
 class ModelGrader(BaseModel, extra="forbid", frozen=True):
     """Asks ``upstream`` once an answer, greedily. A reply that is more than one of the three words settles nothing.
 
+    A failing upstream is an error and no grade: `UpstreamError` goes into the flow.
+
     Judges err, and errors of the judge void a promise as errors of the model do: grade a sample by hand too, and see
     `gate.tuning.judge_error`. An upstream that grades its own answers is lenient with them.
     """

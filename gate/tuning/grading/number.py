@@ -47,6 +47,8 @@ class NumberGrader(BaseModel, extra="forbid", frozen=True):
         verdicts = [self._verdict(said, reference, question.text) for reference in right]
         order = [True, None, False]
         correct, reason = min(verdicts, key=lambda verdict: order.index(verdict[0]))
+        if correct and declines(answer):
+            return Grade(None, None, "the number stands in an answer that declines")
         return Grade(correct, None, reason)
 
     def _verdict(self, said: Sequence[Amount], reference: Amount, question: str) -> tuple[bool | None, str]:

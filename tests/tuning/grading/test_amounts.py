@@ -47,6 +47,7 @@ def test_what_is_counted_is_kept_when_it_is_all_there_is() -> None:
         ("There are eight planets.", [8]),
         ("There are twenty-five, I think", [25]),
         ("one of them", []),
+        ("two hundred and six, says chapter 3", [206, 3]),
         ("five or six", [5, 6]),
         ("a Boeing 747 weighs 180 t", [747, 180]),
         ("F-16", []),
@@ -73,6 +74,7 @@ def test_the_numbers_of_a_sentence(text: str, bare: list[Fraction]) -> None:
         "up to 5 km",
         "5 or more",
         "5 km and above",
+        "It is not exactly 5",
     ],
 )
 def test_ranges_bounds_and_denials_are_no_one_number(text: str) -> None:

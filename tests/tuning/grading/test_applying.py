@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gate.drivers import Recording, ThreadedDriver
@@ -64,6 +64,7 @@ def test_one_that_asks_is_run_the_same_way() -> None:
 
 @pytest.mark.parametrize("by", PURE, ids=lambda by: by.name)
 class TestEvery:
+    @settings(deadline=None)
     @given(answer=TEXTS, references=st.lists(TEXTS, max_size=3).map(tuple))
     def test_grader_survives_any_text_and_the_order_of_references_is_nothing_to_it(
         self, by: AnyGrader, answer: str, references: tuple[str, ...]
@@ -74,6 +75,7 @@ class TestEvery:
         assert result(by, answer, tuple(reversed(references))).correct is grade.correct
         assert result(by, answer, (*references, *references)).correct is grade.correct
 
+    @settings(deadline=None)
     @given(answer=TEXTS)
     def test_grader_leaves_open_what_has_no_reference(self, by: AnyGrader, answer: str) -> None:
         assert result(by, answer, ()).correct is None

@@ -54,6 +54,8 @@ from gate.types import Question
         ("", "NaN", "5", None),
         ("", "inf", "5", None),
         ("", "I don't know", "5", False),
+        ("", "I don't know, maybe 5", "5", None),
+        ("", "I don't know, maybe 6", "5", False),
         ("", "", "5", False),
         ("", "5", "Paris", None),
     ],
