@@ -199,17 +199,17 @@ def tune(
     paths = Paths(to)
     paths.check(overwrite=overwrite)
     file = read(find(policy))
-    with opened(source, labels, _shares(fit_share, certify_share), thresholds_only=thresholds_only) as ground:
-        with _status("tuning") as say:
-            tuned = run(
-                file,
-                ground.source,
-                bound=ground.bound,
-                labels=ground.labels,
-                segment=segment,
-                calibrator=paths.calibrator.name,
-                progress=say,
-            )
+    shares = _shares(fit_share, certify_share)
+    with opened(source, labels, shares, thresholds_only=thresholds_only) as ground, _status("tuning") as say:
+        tuned = run(
+            file,
+            ground.source,
+            bound=ground.bound,
+            labels=ground.labels,
+            segment=segment,
+            calibrator=paths.calibrator.name,
+            progress=say,
+        )
     if tuned.policy:
         write(tuned, file, paths, overwrite=overwrite)
     if as_json:

@@ -150,7 +150,7 @@ def comparisons(pairs: Sequence[Comparison]) -> RenderableType:
             _share(pair.risk),
             _number(dict(pair.costs)["money"]),
             f"{pair.only_second} / {pair.only_first}",
-            "-" if pair.p_value is None else f"{pair.p_value:.3g}",
+            f"{pair.p_value:.3g}",
         )
     return table
 

@@ -1,13 +1,8 @@
 """The risk among answers when a judge labelled them, and judges err.
 
 A judge that calls three in ten wrong answers right makes every error rate look a third lower, and a bound computed from
-<<<<<<< HEAD
-its labels is broken as often as not. How often it errs is measured on answers that a person labelled too; what can then
-be said of the true risk follows from
-=======
 its labels is broken many times as often as it says. How often it errs is measured on answers that a person labelled
 too; what can then be said of the true risk follows from
->>>>>>> stats
 
     judged wrong = R (1 - a) + (1 - R) b,    so    R = (judged wrong - b) / (1 - a - b)
 
