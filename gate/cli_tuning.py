@@ -246,7 +246,7 @@ def evaluate(
             raise ConfigError(f"{said}; collect with a policy that has this evidence", where=str(on))
     rows = {name: judged.judgements for name, judged in found.items()}
     measured = {
-        name: measure(rows[name], confidence=g.policy.promise.confidence, answer_at=g.policy.rule.answer_at)
+        name: measure(rows[name], confidence=g.policy.promise.confidence, answer_at=g.policy.rule.everywhere)
         for name, g in gateways.items()
     }
     pairs = compare(rows) if len(rows) > 1 else ()
@@ -287,7 +287,7 @@ def replay(
     gateway, audits = _loaded(policy), read_audits(labels) if labels else {}
     done = run(gateway, log, audits)
     promise = gateway.policy.promise
-    found = measure(done.judgements, confidence=promise.confidence, answer_at=gateway.policy.rule.answer_at)
+    found = measure(done.judgements, confidence=promise.confidence, answer_at=gateway.policy.rule.everywhere)
     watched = watch(log, audits, promise) if audits else None
     if as_json:
         print_json(

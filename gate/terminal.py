@@ -115,7 +115,9 @@ def policy_view(gateway: Gateway) -> RenderableType:
     table.add_row("evidence", " | ".join(", ".join(tier) for tier in policy.tiers))
     table.add_row("signals", ", ".join(policy.signals))
     table.add_row("calibrator", f"{policy.calibrator}@{gateway.plan.calibrator.fingerprint}")
-    table.add_row("answers at", f"p >= {policy.rule.answer_at}")
+    apart = "".join(f"; {key} at {threshold}" for key, threshold in policy.rule.answer_at_in.items())
+    closed_book = "" if policy.rule.closed_book_at is None else f"; closed book at {policy.rule.closed_book_at}"
+    table.add_row("answers at", f"p >= {policy.rule.answer_at}{closed_book}{apart}")
     ways = [action.value for action in gateway.plan.routes]
     table.add_row("routes", ", ".join(ways))
     limits = policy.budget.model_dump(exclude_none=True)

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.box import SIMPLE
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from gate.tuning.grade import GradeReport
     from gate.tuning.replay import Replayed
     from gate.tuning.tune import Candidate, Tuned
+
+_LAST = 6
+"""Tests shown, beside the chosen one: those that decided come last."""
 
 
 def imported(done: ImportReport) -> RenderableType:
@@ -77,31 +81,38 @@ def graded(done: GradeReport, judge: JudgeError, changed: int | None) -> Rendera
 
 
 def tuned(done: Tuned, policy: Policy, labels: str, target: Path) -> RenderableType:
-    """The tests that were made, and what came of them."""
-    table = Table("", "evidence", "ladder", "answered", "wrong", "at most", "$ a question", title_justify="left")
-    for test in done.tests:
+    """The tests that decided, and what came of them."""
+    table = Table("", "evidence", "answered", "wrong", "at most", "$ a question", box=SIMPLE, title_justify="left")
+    shown = [test for test in done.tests[-_LAST:] if test is not done.chosen]
+    shown += [done.chosen] if done.chosen else []
+    for test in sorted(shown, key=done.tests.index):
         table.add_row(*_tested(test, test is done.chosen))
     promise = policy.promise
-    lines: list[RenderableType] = [table, Text(f"labels: {labels}", style="dim")]
+    lines: list[RenderableType] = [
+        Text(f"fitted on {done.fitted_on} questions; {len(done.tests)} policies tested, the bolder ones last:"),
+        table,
+        Text(f"labels: {labels}", style="dim"),
+    ]
     if done.left_out:
         lines.append(Text(f"left out: {done.left_out}", style="yellow"))
-    if done.policy is None:
+    if done.policy is None or done.chosen is None:
         bound = f"the best bound is {done.best_bound:.2%} wrong" if done.tests else "no policy answers anything"
         said = f"no policy keeps this promise (at most {promise.max_error:.2%} wrong): {bound}"
         lines.append(Text(f"{said}. Nothing was written.", style="yellow"))
     else:
+        shape = done.chosen.candidate.option.structure
+        ways = f", trying first to {', then to '.join(shape.otherwise)}" if shape.otherwise else ""
+        lines.append(Text(f"chosen: {' → '.join(shape.ladder)}{ways}"))
         lines.append(Text(f"certified, and written to {target}", style="green"))
     return Group(*lines)
 
 
 def _tested(test: Tested[Candidate], chosen: bool) -> Iterator[Text]:
-    done, shape = test.counted, test.candidate.option.structure
+    done = test.counted
     style = "bold green" if chosen else "" if test.passed else "red"
-    ways = f" ({', '.join(shape.otherwise)})" if shape.otherwise else ""
     for cell in (
-        "→" if chosen else "" if test.passed else "x",
+        "→" if chosen else "" if test.passed else "✗",
         test.candidate.variant,
-        " → ".join(shape.ladder) + ways,
         f"{done.answered} of {done.asked}",
         f"{done.wrong}{f', {done.unknown} of them not known' if done.unknown else ''}",
         f"{test.bound:.2%}",
@@ -115,7 +126,9 @@ def _tested(test: Tested[Candidate], chosen: bool) -> Iterator[Text]:
 
 def evaluations(found: Mapping[str, Evaluation], split: str) -> RenderableType:
     """Policies side by side."""
-    table = Table("", *found, title=f"{split} split" if split != "all" else "all questions", title_justify="left")
+    table = Table(
+        "", *found, box=SIMPLE, title=f"{split} split" if split != "all" else "all questions", title_justify="left"
+    )
     for name, cells in _measures(list(found.values())):
         table.add_row(name, *cells)
     notes = [Text(f"{name}: {note}", style="dim") for name, each in found.items() for note in each.notes]
@@ -142,7 +155,7 @@ def _measures(found: Sequence[Evaluation]) -> Iterator[tuple[str, list[str]]]:
 
 def comparisons(pairs: Sequence[Comparison]) -> RenderableType:
     """Paired differences."""
-    table = Table("second less first", "coverage", "wrong", "$", "right only in one", "p", title_justify="left")
+    table = Table("second less first", "coverage", "wrong", "$", "right only in one", "p", box=SIMPLE)
     for pair in pairs:
         table.add_row(
             f"{pair.second} - {pair.first}",

@@ -38,6 +38,11 @@ class ThresholdRule(BaseModel):
         action, reason = self._choose(confidence, threshold, open_actions)
         return Decision(action, reason, stage, confidence, threshold)
 
+    @property
+    def everywhere(self) -> float | None:
+        """The threshold where all drafts have the same; else None."""
+        return self.answer_at if not self.answer_at_in and self.closed_book_at in (None, self.answer_at) else None
+
     def threshold(self, stage: Stage) -> float:
         """The least p at which a draft of this stage is let through."""
         general = self.answer_at if stage.passages or self.closed_book_at is None else self.closed_book_at

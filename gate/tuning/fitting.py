@@ -36,19 +36,20 @@ class Fitted:
         return LogisticCalibrator(signals=signals, stages=dict(self.stages), fitted_on=fitted_on)
 
 
-def fit_table(table: Table, bounds: Bounds, *, seed: int = 0) -> Fitted:
+def fit_table(table: Table, bounds: Bounds, *, everyone: bool = False, seed: int = 0) -> Fitted:
     """Fit every stage of a table, all rows of which may be learned from.
 
-    Raises ValueError with fewer than 20 labelled answers, or when all are right or all wrong.
+    Each on the questions that come to it, as a policy needs it, or on ``everyone``, to look at labels. Raises ValueError with fewer than 20 labelled answers, or when all are right or all wrong.
     """
-    stages = _fitted(table, bounds, seed)
+    fit = _fitted_on_all if everyone else _fitted_on_coming
+    stages = fit(table, bounds, seed)
     if len(table) > CROSS_FITTED:
         return Fitted(stages, confidences(stages, table))
     fold = np.random.default_rng(seed).permutation(len(table)) % FOLDS
     unseen = {key: (np.full(len(table), np.nan), np.zeros(len(table), np.bool_)) for key in table.stages}
     for held in range(FOLDS):
         try:
-            others = _fitted(table.where(fold != held), bounds, seed)
+            others = fit(table.where(fold != held), bounds, seed)
         except ValueError:  # one kind of label is so rare that the others have none of it
             others = stages
         for key, (p, strange) in confidences(others, table.where(fold == held)).items():
@@ -61,19 +62,27 @@ def confidences(stages: Mapping[str, StageWeights], table: Table) -> Confidences
     return {key: probabilities(stages[key], column.values) for key, column in table.stages.items()}
 
 
-def _fitted(table: Table, bounds: Bounds, seed: int) -> dict[str, StageWeights]:
+def _fitted_on_all(table: Table, bounds: Bounds, seed: int) -> dict[str, StageWeights]:
+    return fit_stages(_readings(table, _known(table)), table.signals, bounds, seed=seed)
+
+
+def _fitted_on_coming(table: Table, bounds: Bounds, seed: int) -> dict[str, StageWeights]:
     """First on all questions, to see who comes where, then each stage on those that come to it.
 
     A stage that few questions come to sees a population of its own, of hard ones: fitted on all it would be too sure.
     """
-    everyone = {key: column.there & ~np.isnan(column.correct) for key, column in table.stages.items()}
-    first = fit_stages(_readings(table, everyone), table.signals, bounds, seed=seed)
+    everyone, first = _known(table), _fitted_on_all(table, bounds, seed)
     surest, coming = np.zeros(len(table)), {}
     for key, column in table.stages.items():
         coming[key] = _nearest(everyone[key], surest)
         p, strange = probabilities(first[key], column.values)
         surest = np.maximum(surest, np.where(column.there & column.answerable & ~strange, p, 0.0))
     return fit_stages(_readings(table, coming), table.signals, bounds, seed=seed)
+
+
+def _known(table: Table) -> dict[str, Bools]:
+    """Who was seen in each stage and has a label there."""
+    return {key: column.there & ~np.isnan(column.correct) for key, column in table.stages.items()}
 
 
 def _nearest(there: Bools, surest: Array) -> Bools:

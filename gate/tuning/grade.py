@@ -174,8 +174,8 @@ def suspect_rows(collection: Collection, plan: Plan) -> list[LabelRow]:
     """
     table = observed(labelled(collection), plan)
     found: dict[tuple[str, str], float] = {}
-    unseen = fit_table(table, {signal.name: signal.bounds for signal in plan.signals}).unseen
-    for key, column in table.stages.items():
+    unseen = fit_table(table, {signal.name: signal.bounds for signal in plan.signals}, everyone=True).unseen
+    for key, column in {column.stage.round_key: (key, column) for key, column in table.stages.items()}.values():
         known = np.flatnonzero(column.there & ~np.isnan(column.correct))
         ranked = suspects(unseen[key][0][known], column.correct[known] == 1.0)
         for place, likely in zip(ranked.indices, ranked.score, strict=True):

@@ -36,7 +36,7 @@ def reported(
             summary=policy.summary,
             promise=policy.promise,
             evaluation=evaluate(
-                judged.judgements, confidence=policy.promise.confidence, answer_at=policy.rule.answer_at
+                judged.judgements, confidence=policy.promise.confidence, answer_at=policy.rule.everywhere
             ),
             data=data,
             date=date,

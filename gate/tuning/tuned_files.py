@@ -15,6 +15,9 @@ from gate.tuning.search import Option
 from gate.tuning.tune import Tuned
 from gate.tuning.whole_file import written_whole
 
+_APART = 0.05
+"""Share of the questions that two policies shown one after the other differ by in coverage, at least."""
+
 
 @dataclass(frozen=True, slots=True)
 class Paths:
@@ -100,11 +103,11 @@ def _option(option: Option) -> dict[str, Any]:
 
 
 def frontier(path: Path) -> tuple[FrontierPoint, ...]:
-    """The policies that were tested, for a report; none where there is no record."""
+    """Policies that were tested, for a report: not more than can be told apart. None where there is no record."""
     if not path.is_file():
         return ()
     try:
-        tests = json.loads(path.read_bytes())["tests"]
+        tests = _apart(json.loads(path.read_bytes())["tests"])
         return tuple(
             FrontierPoint(
                 label=f"{' → '.join(test['ladder'])}, {test['evidence']}",
@@ -116,5 +119,16 @@ def frontier(path: Path) -> tuple[FrontierPoint, ...]:
             )
             for test in tests
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, ZeroDivisionError) as error:
         raise ConfigError(f"not a record of 'gate tune': {error}", where=str(path)) from error
+
+
+def _apart(tests: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The chosen one, those that failed, and others that answer noticeably more than the one before."""
+    kept: list[dict[str, Any]] = []
+    least = max((test["asked"] for test in tests), default=0) * _APART
+    for test in tests:
+        differs = not kept or abs(test["answered"] - kept[-1]["answered"]) >= least
+        if differs or test["chosen"] or not test["passed"]:
+            kept.append(test)
+    return kept
