@@ -39,7 +39,8 @@ class Fitted:
 def fit_table(table: Table, bounds: Bounds, *, everyone: bool = False, seed: int = 0) -> Fitted:
     """Fit every stage of a table, all rows of which may be learned from.
 
-    Each on the questions that come to it, as a policy needs it, or on ``everyone``, to look at labels. Raises ValueError with fewer than 20 labelled answers, or when all are right or all wrong.
+    Each on the questions that come to it, as a policy needs it, or on ``everyone``, to look at labels. Raises
+    ValueError with fewer than 20 labelled answers, or when all are right or all wrong.
     """
     fit = _fitted_on_all if everyone else _fitted_on_coming
     stages = fit(table, bounds, seed)
