@@ -78,6 +78,8 @@ def _fitted_on_coming(table: Table, bounds: Bounds, seed: int) -> dict[str, Stag
         coming[key] = _nearest(everyone[key], surest)
         p, strange = probabilities(first[key], column.values)
         surest = np.maximum(surest, np.where(column.there & column.answerable & ~strange, p, 0.0))
+    if all(np.array_equal(coming[key], everyone[key]) for key in everyone):
+        return first
     return fit_stages(_readings(table, coming), table.signals, bounds, seed=seed)
 
 
