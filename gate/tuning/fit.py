@@ -33,6 +33,8 @@ Integers = npt.NDArray[np.intp]
 FEWEST = 20
 """Labelled answers, with both right and wrong ones, without which nothing can be learned."""
 _ROWS_TO_CHOOSE_ON, _ROWS_TO_FIT_ON = 50_000, 200_000
+_ENOUGH_ALONE = 5_000
+"""Labelled answers above which a stage is fitted as if there were no others: they have nothing left to teach it."""
 _LEAST_PRIOR = 2.0
 """So many answers' worth is the penalty on the most telling signal at least: a hundred labels can make any weight look
 good. On recorded and simulated answers 1 to 3 does best; without it a fit on a hundred is now and then far too sure."""
@@ -110,9 +112,9 @@ def fit(
 
     The penalty is chosen by 5-fold cross-validated log-loss. Stages of more than 1,000 answers get a curve on top where
     held-out answers call for one (`gate.tuning.recalibration`), those of 100 and more a check of which readings go
-    together (`gate.tuning.ellipsoid`). With a ``prior``, its weights are what the fit shrinks to
-    where that foretells better than shrinking to nothing; fewer than `FEWEST` answers, or of one kind only, then take
-    the prior's weights with an intercept of their own. Without one they raise ValueError: nothing can be learned.
+    together (`gate.tuning.ellipsoid`). With a ``prior``, its weights (not its curve) are what the fit shrinks to where
+    that foretells better than shrinking to nothing; fewer than `FEWEST` answers, or of one kind only, then take the
+    prior's weights with an intercept of their own. Without one they raise ValueError: nothing can be learned.
     """
     _check(names, [readings])
     fold = _folds([readings], seed)[0]
@@ -133,20 +135,25 @@ def fit_stages(
     """Fit several stages that learn from each other, as far as that helps each.
 
     One fit over all stages, with an intercept for each, is the prior that every stage's weights shrink to; how much,
-    cross-validation says for each stage (a stage of many answers keeps its own). Stages of fewer than `FEWEST` answers,
-    or of one kind only, take the shared weights with an intercept of their own. Raises ValueError when not even all
-    stages together have `FEWEST` answers of both kinds.
+    cross-validation says for each stage; one of more than 5,000 answers is fitted by itself. Stages of fewer than
+    `FEWEST` answers, or of one kind only, take the shared weights with an intercept of their own. Raises ValueError
+    when not even all stages together have `FEWEST` answers of both kinds.
     """
     _check(names, list(stages.values()))
     _enough(list(stages.values()))
-    if len(stages) == 1:
-        return {key: fit(readings, names, bounds, seed=seed) for key, readings in stages.items()}
+    alone = {
+        key: fit(readings, names, bounds, seed=seed)
+        for key, readings in stages.items()
+        if len(stages) == 1 or (len(readings) > _ENOUGH_ALONE and _of_both_kinds(readings))
+    }
+    if len(alone) == len(stages):
+        return alone
     listed = list(stages.values())
     standard = Standard.of(np.vstack([r.values for r in listed]), [bounds[name] for name in names])
     folds = _folds(listed, seed)
     shared = _shared(listed, folds, standard, seed)
     return {
-        key: _fitted(readings, names, standard, fold, shared, seed)
+        key: alone[key] if key in alone else _fitted(readings, names, standard, fold, shared, seed)
         for (key, readings), fold in zip(stages.items(), folds, strict=True)
     }
 
@@ -171,6 +178,10 @@ def _enough(stages: Sequence[Readings]) -> None:
     right = sum(int(r.correct.sum()) for r in stages)
     if n < FEWEST or not 0 < right < n:
         raise ValueError(f"need {FEWEST} labelled answers with both right and wrong ones, got {n}")
+
+
+def _of_both_kinds(readings: Readings) -> bool:
+    return bool(0 < readings.correct.sum() < len(readings))
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,8 +209,8 @@ def _fitted(
     readings: Readings, names: Sequence[str], standard: Standard, fold: Integers, shared: _Shared | None, seed: int
 ) -> StageWeights:
     n, k = readings.values.shape
-    right, rng = int(readings.correct.sum()), np.random.default_rng(seed)
-    if shared is not None and (n < FEWEST or not 0 < right < n):
+    rng = np.random.default_rng(seed)
+    if shared is not None and (n < FEWEST or not _of_both_kinds(readings)):
         rows = _rows(readings, standard)
         theta = shared.whole.copy()
         theta[0] = _own_intercept(rows, theta)
@@ -267,6 +278,8 @@ def _chosen(rows: Rows, fold: Integers, shared: _Shared | None) -> tuple[_Shrink
     z = np.zeros((len(ways), n))
     for held in range(FOLDS):
         kept, unseen = rows[fold != held], rows[fold == held].design()
+        if not kept.weights.sum() > 0:  # all answers are to one question: nothing foretells them, the dearest it is
+            continue
         made, theta = kept.with_knock_outs(np.random.default_rng(held)), None
         for place, way in enumerate(ways):  # each fit begins where the one before it ended
             ridge = way.ridge(kept)
@@ -333,5 +346,5 @@ def _drawn(questions: npt.NDArray[np.integer[Any]], most: int, rng: np.random.Ge
     _, place, sizes = np.unique(questions, return_inverse=True, return_counts=True)
     order = rng.permutation(len(sizes))
     taken = np.zeros(len(sizes), dtype=np.bool_)
-    taken[order[np.cumsum(sizes[order]) <= most]] = True
+    taken[order[: max(1, int((np.cumsum(sizes[order]) <= most).sum()))]] = True
     return np.flatnonzero(taken[place])

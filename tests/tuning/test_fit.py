@@ -424,6 +424,22 @@ def test_of_many_answers_whole_questions_are_drawn() -> None:
     assert len(taken) == 150
     assert set(np.bincount(questions[taken]).tolist()) <= {0, 3}
     assert _drawn(questions, 300, np.random.default_rng(0)).tolist() == list(range(300))
+    assert len(_drawn(np.zeros(9, dtype=np.int64), 5, np.random.default_rng(0))) == 9
+
+
+@pytest.mark.parametrize("n", [60, 1200])
+def test_answers_to_one_question_alone_teach_as_little_as_can_be(n: int) -> None:
+    some = arrays(n, 1)
+    learned = fit(replace(some, questions=np.zeros(n, dtype=np.int64)), NAMES, BOUNDS)
+    assert all(signal.weight < 0.2 for signal in learned.signals.values())
+    assert learned.recalibration is None
+
+
+def test_a_stage_of_very_many_answers_is_fitted_by_itself() -> None:
+    stages = {"large": arrays(5001, 1), "small": arrays(40, 2)}
+    made = fit_stages(stages, NAMES, BOUNDS)
+    assert made["large"] == fit(stages["large"], NAMES, BOUNDS)
+    assert made["small"] != fit(stages["small"], NAMES, BOUNDS)
 
 
 # --- what holds whatever was fitted --------------------------------------------------------------------------------

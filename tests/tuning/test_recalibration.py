@@ -83,3 +83,10 @@ def test_a_heavy_row_counts_as_often_as_it_stands_for() -> None:
 def test_equal_log_odds_share_a_knot() -> None:
     made = isotonic_of(np.repeat([0.0, 1.0], 600), np.tile([0.0, 1.0, 1.0], 400), np.ones(1200))
     assert len(made.knots) == 1
+
+
+def test_log_odds_beyond_any_doubt_make_finite_knots() -> None:
+    z = np.linspace(-900, 900, 1001)
+    made = isotonic_of(z, (z > 0).astype(np.float64), np.ones(1001))
+    assert all(np.isfinite(knot).all() for knot in made.knots)
+    assert np.isfinite(bend(made, z)).all()
