@@ -241,7 +241,7 @@ class Confidence:
     calibrated: bool = True
     """False when p comes from an uncalibrated fall-back."""
     out_of_distribution: bool = False
-    """True when a signal lies outside what the calibrator was fitted on: p must not be trusted upwards."""
+    """True when signals lie, alone or together, outside what the calibrator was fitted on: do not trust p upwards."""
 
 
 class Action(StrEnum):
