@@ -8,7 +8,7 @@ follows about a chi-squared law with as many degrees of freedom as there are rea
 from __future__ import annotations
 
 import math
-from functools import cached_property
+from functools import lru_cache
 from typing import Annotated
 
 import numpy as np
@@ -33,7 +33,7 @@ class Ellipsoid(BaseModel):
         if self.size * (self.size + 1) // 2 != len(self.triangle):
             raise ValueError("triangle must hold k (k + 1) / 2 numbers")
         try:
-            np.linalg.cholesky(self._covariance)
+            _matrices(self.triangle)
         except np.linalg.LinAlgError:
             raise ValueError("triangle must be that of a positive definite covariance") from None
         return self
@@ -41,30 +41,35 @@ class Ellipsoid(BaseModel):
     @property
     def size(self) -> int:
         """k."""
-        return (math.isqrt(8 * len(self.triangle) + 1) - 1) // 2
-
-    @cached_property
-    def _covariance(self) -> Array:
-        made = np.zeros((self.size, self.size))
-        made[np.tril_indices(self.size)] = self.triangle
-        return np.asarray(made + np.tril(made, -1).T)
-
-    @cached_property
-    def _whitening(self) -> Array:
-        return np.asarray(np.linalg.inv(np.linalg.cholesky(self._covariance)).T)
+        return _size(self.triangle)
 
     def excludes(self, x: Array) -> npt.NDArray[np.bool_]:
         """Which rows of ``x`` [n, k], nan where missing, are too far."""
+        covariance, whitening = _matrices(self.triangle)
         there = ~np.isnan(x)
         known = np.where(there, x, 0.0)
         degrees = there.sum(1)
         furthest = distance_at(self.threshold, degrees)
         # a missing reading at its mean can only add to the distance: most rows need no covariance of their own
-        out = np.asarray(((known @ self._whitening) ** 2).sum(1) > furthest)
+        out = np.asarray(((known @ whitening) ** 2).sum(1) > furthest)
         doubtful = np.flatnonzero(out & (degrees < self.size))
         for rows in np.array_split(doubtful, len(doubtful) // 1024 + 1):
-            out[rows] = squared_distances(self._covariance, x[rows]) > furthest[rows]
+            out[rows] = squared_distances(covariance, x[rows]) > furthest[rows]
         return out
+
+
+def _size(triangle: tuple[float, ...]) -> int:
+    return (math.isqrt(8 * len(triangle) + 1) - 1) // 2
+
+
+@lru_cache(maxsize=64)
+def _matrices(triangle: tuple[float, ...]) -> tuple[Array, Array]:
+    """The covariance, and what makes rows of that covariance independent. Raises LinAlgError for what is none."""
+    size = _size(triangle)
+    lower = np.zeros((size, size))
+    lower[np.tril_indices(size)] = triangle
+    covariance = lower + np.tril(lower, -1).T
+    return covariance, np.asarray(np.linalg.inv(np.linalg.cholesky(covariance)).T)
 
 
 def squared_distances(covariance: Array, x: Array) -> Array:

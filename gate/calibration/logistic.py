@@ -35,7 +35,7 @@ from gate.types import Confidence, Contribution, SignalVector, Stage
 
 _MARGIN = 0.1
 """How far beyond the range seen in fitting a signal may lie, as a share of that range."""
-MOST_EXCESS = 1e6
+_MOST_EXCESS = 1e6
 """Standard deviations beyond the range that are told apart: enough for an interval from 0 to 1, and no overflow."""
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -202,15 +202,17 @@ def _terms(fitted: StageWeights, vector: SignalVector) -> Iterator[_Term]:
             yield _Term(reading.signal, learned.missing, None)
         else:
             x = learned.standardized(learned.clamped(reading.value))
-            excess = min(MOST_EXCESS, abs(learned.standardized(reading.value) - x))
+            excess = min(_MOST_EXCESS, abs(learned.standardized(reading.value) - x))
             yield _Term(reading.signal, learned.weight * x, x, learned.weight * excess)
 
 
 def _outside(fitted: StageWeights, vector: SignalVector, terms: list[_Term]) -> bool:
     if any(r.value is not None and not fitted.signals[r.signal].within(r.value) for r in vector.readings):
         return True
+    if fitted.joint is None:
+        return False
     row = np.array([[math.nan if term.x is None else term.x for term in terms]])
-    return fitted.joint is not None and bool(fitted.joint.excludes(row)[0])
+    return bool(fitted.joint.excludes(row)[0])
 
 
 def _deviation(fitted: StageWeights, values: list[float | None]) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +10,15 @@ import numpy.typing as npt
 
 from gate.calibration.logistic import LogisticCalibrator, StageWeights
 from gate.calibration.probabilities import probabilities
+from gate.errors import MissingExtra
 from gate.tuning.fit import Readings, fit_stages
 from gate.tuning.regression import FOLDS
 from gate.tuning.table import Array, Bools, Table
+
+try:
+    from threadpoolctl import threadpool_limits
+except ModuleNotFoundError as error:
+    raise MissingExtra("threadpoolctl", "tune") from error
 
 NOMINAL = 0.9
 """A question that some stage is so sure of goes no further: this says who comes to the stages behind it."""
@@ -23,6 +29,7 @@ CROSS_FITTED = 5_000
 Bounds = Mapping[str, tuple[float, float]]
 Confidences = Mapping[str, tuple[Array, Bools]]
 """For each stage's key: p, and whether it is out of the calibrator's range. [n] each."""
+Fit = Callable[[Table, Bounds, int], dict[str, StageWeights]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +49,13 @@ def fit_table(table: Table, bounds: Bounds, *, everyone: bool = False, seed: int
     Each on the questions that come to it, as a policy needs it, or on ``everyone``, to look at labels. Raises
     ValueError with fewer than 20 labelled answers, or when all are right or all wrong.
     """
-    fit = _fitted_on_all if everyone else _fitted_on_coming
+    with threadpool_limits(
+        1, user_api="blas"
+    ):  # on busy cores, threads that wait for each other cost more than they do
+        return _cross_fitted(table, _fitted_on_all if everyone else _fitted_on_coming, bounds, seed)
+
+
+def _cross_fitted(table: Table, fit: Fit, bounds: Bounds, seed: int) -> Fitted:
     stages = fit(table, bounds, seed)
     if len(table) > CROSS_FITTED:
         return Fitted(stages, confidences(stages, table))

@@ -5,6 +5,8 @@ Works on cross-fitted log-odds: those of answers that the weights saw are too go
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import numpy.typing as npt
 
@@ -22,7 +24,9 @@ Array = npt.NDArray[np.float64]
 MORE_THAN = 1000
 """Labelled answers below which a curve learns mostly noise."""
 _MOST_KNOTS = 200
-_LEAST_LEVEL = 1e-9
+_LEAST_SLOPE = 1e-9
+_NEAREST = 1e-6
+"""How near to 0 or 1 the logistic's p counts in a pool: labels, not it, may say that an answer is certain."""
 
 
 def recalibration_of(z: Array, correct: Array, weights: Array, fold: npt.NDArray[np.intp]) -> Beta | Isotonic | None:
@@ -30,6 +34,8 @@ def recalibration_of(z: Array, correct: Array, weights: Array, fold: npt.NDArray
 
     All are [n]; better means by more than one standard error of the mean gain in log-loss.
     """
+    if len(np.unique(fold)) < 2:
+        return None
     plain = log_losses(z, correct)
     best, most = None, 0.0
     for fitted in (beta_of, isotonic_of):
@@ -53,7 +59,7 @@ def beta_of(z: Array, correct: Array, weights: Array) -> Beta:
         slope = (share * (sigmoid(bent) - correct)) @ columns + off / len(z)
         return float(share @ log_losses(bent, correct) + 0.5 * off @ off / len(z)), slope
 
-    limits = [(_LEAST_LEVEL, None), (0.0, None), (None, None)]
+    limits = [(_LEAST_SLOPE, None), (0.0, None), (None, None)]
     a, b, c = minimize(objective, identity, jac=True, bounds=limits, method="L-BFGS-B").x
     return Beta(a=float(a), b=float(b), c=float(c))
 
@@ -69,9 +75,11 @@ def isotonic_of(z: Array, correct: Array, weights: Array) -> Isotonic:
     group = np.unique(z[order][np.searchsorted(group, group)], return_inverse=True)[1]  # equal log-odds stay together
     weight, x, y = _means(group, z[order], correct[order], weights[order])
     weight, x, y = _pooled(x, y, weight)
-    y = (weight * y + sigmoid(x)) / (weight + 1)
+    y = (weight * y + np.clip(sigmoid(x), _NEAREST, 1 - _NEAREST)) / (weight + 1)
     weight, x, y = _pooled(x, y, weight + 1)
-    return Isotonic(knots=tuple((float(a), float(b)) for a, b in zip(x, np.log(y) - np.log1p(-y), strict=True)))
+    knots = [(float(a), float(b)) for a, b in zip(x, np.log(y) - np.log1p(-y), strict=True)]
+    # pools rise, but for the last digit of a mean
+    return Isotonic(knots=(knots[0], *(b for a, b in pairwise(knots) if a[0] < b[0] and a[1] < b[1])))
 
 
 def _means(group: npt.NDArray[np.intp], x: Array, y: Array, weights: Array) -> tuple[Array, Array, Array]:

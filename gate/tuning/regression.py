@@ -110,9 +110,12 @@ def log_losses(z: Array, correct: Array) -> Array:
     return np.asarray(np.logaddexp(0.0, z) - correct * z)
 
 
-def covariance_of(rows: Rows, theta: Array, ridge: Array) -> Array:
-    """Inverse Hessian of the penalised log-likelihood at the fit (Laplace approximation)."""
+def covariance_of(rows: Rows, theta: Array, precision: Array) -> Array:
+    """Inverse Hessian of the penalised log-likelihood at the fit (Laplace approximation).
+
+    ``precision`` [parameters] is what the penalty knows of each, in answers: ridge times rows.
+    """
     design = rows.design()
     p = sigmoid(design @ theta)
     curvature = design.T @ (design * (rows.weights * p * (1 - p))[:, None])
-    return np.asarray(np.linalg.inv(curvature + rows.weights.sum() * np.diag(np.maximum(ridge, 1e-9))))
+    return np.asarray(np.linalg.inv(curvature + np.diag(np.maximum(precision, 1e-9))))

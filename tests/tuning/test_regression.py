@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from gate.tuning.regression import Rows, held_out_loss, minimise
+from gate.tuning.regression import Rows, log_losses, minimise
 
 
 def rows(scaled: list[list[float]], correct: list[float], groups: list[int] | None = None, n_groups: int = 0) -> Rows:
@@ -22,7 +22,19 @@ def test_without_signals_the_intercept_is_the_log_odds_of_the_labels() -> None:
     some = Rows(np.empty((4, 0)), np.array([1.0, 1, 1, 0]), np.array([1.0, 1, 2, 1]), np.zeros(4, dtype=np.intp))
     theta = minimise((some.design(), some.correct, some.weights), np.zeros(1), 0)
     assert theta == pytest.approx([np.log(4)], abs=1e-4)
-    assert held_out_loss(some, theta) == pytest.approx(-4 * np.log(0.8) - np.log(0.2), abs=1e-4)
+    losses = log_losses(some.design() @ theta, some.correct)
+    assert losses == pytest.approx(-np.log([0.8, 0.8, 0.8, 0.2]), abs=1e-4)
+
+
+def test_targets_are_drawn_in_as_far_as_so_many_labels_warrant() -> None:
+    some = rows([[0.0]] * 40, [1.0] * 30 + [0.0] * 10)
+    design, targets, weights = some.with_knock_outs(np.random.default_rng(0))
+    assert (targets.max(), targets.min()) == pytest.approx((31 / 32, 1 / 12))
+    assert design.shape == (80, 3)
+    assert weights.sum() == pytest.approx(40)
+    lost = design[40:, 2]
+    assert 2 <= lost.sum() <= 22, "about three in ten"
+    assert design[:40, 2].sum() == 0
 
 
 def test_a_dear_weight_stays_where_it_is_drawn_to() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gate.calibration.logistic import transformed
-from gate.tuning.scales import Scale
+from gate.tuning.scales import Scale, Standard
 
 
 @pytest.mark.parametrize(
@@ -38,3 +38,20 @@ def test_a_column_is_brought_to_scale_as_each_value_of_it_is_in_service(bounds: 
     scale = Scale.of(bounds, column)
     assert scale.apply(column) == pytest.approx([transformed(scale.transform, scale.clip, x) for x in column])
     assert (np.diff(scale.apply(column)) >= 0).all(), "higher stays higher"
+
+
+def test_a_standard_holds_means_deviations_and_ranges_of_what_was_there() -> None:
+    values = np.array([[1.0, 5.0, math.nan], [3.0, 5.0, math.nan], [math.nan, 5.0, math.nan]])
+    standard = Standard.of(values, [(-9.0, 9.0)] * 3)
+    assert standard.mean.tolist() == [2.0, 5.0, 0.0]
+    assert standard.deviation.tolist() == [1.0, 1.0, 1.0], "1 for what never varied or never was"
+    assert (standard.low.tolist(), standard.high.tolist()) == ([1.0, 5.0, 0.0], [3.0, 5.0, 0.0])
+    assert standard.apply(values)[0, :2].tolist() == [-1.0, 0.0]
+
+
+def test_rows_of_their_own_keep_the_scales_move_the_means_and_widen_the_range() -> None:
+    shared = Standard.of(np.array([[0.0, 7.0], [4.0, 9.0]]), [(-9.0, 9.0)] * 2)
+    own = shared.centred_on(np.array([[3.0, math.nan], [6.0, math.nan]]))
+    assert own.deviation.tolist() == shared.deviation.tolist()
+    assert own.mean.tolist() == [4.5, 8.0]
+    assert (own.low.tolist(), own.high.tolist()) == ([0.0, 7.0], [6.0, 9.0])
