@@ -81,6 +81,8 @@ class Option:
     """A question."""
     expected_cost: float
     """Under the prices it was chosen for."""
+    stated: float = 1.0
+    """The share of wrong among answered by what the confidences say."""
 
 
 def structures(
@@ -231,7 +233,7 @@ def _within(terrain: Terrain, structure: Structure) -> Terrain:
 
 def _option(terrain: Terrain, structure: Structure, rule: ThresholdRule, prices: Prices) -> Option:
     walked = walk(_within(terrain, structure), rule)
-    return Option(structure, rule, *_outcome(walked, prices))
+    return Option(structure, rule, *_outcome(walked, prices), _stated(walked))
 
 
 def _outcome(walked: Walked, prices: Prices) -> tuple[float, float, float, float]:
@@ -241,3 +243,8 @@ def _outcome(walked: Walked, prices: Prices) -> tuple[float, float, float, float
     money = float(walked.costs["money"].sum()) / n
     cost = money + (prices.abstain * (n - int(out.sum())) + prices.wrong * wrong) / n
     return int(out.sum()) / n, wrong / max(1, int(out.sum())), money, cost
+
+
+def _stated(walked: Walked) -> float:
+    out = walked.answered | walked.unknown
+    return float(np.where(walked.answered, 1 - walked.p, 1.0)[out].mean()) if out.any() else 1.0

@@ -155,7 +155,9 @@ def _groups_of(file: str, rows: Sequence[Row], some: Callable[[Sequence[Row]], S
             yield Group(f"{file} / question {name}?", file, tuple(some(alone)))
 
 
-def _answers_of(file: str, rows: Sequence[Row], some: Callable[[Sequence[Row]], Sequence[Row]]) -> Iterator[Group | str]:
+def _answers_of(
+    file: str, rows: Sequence[Row], some: Callable[[Sequence[Row]], Sequence[Row]]
+) -> Iterator[Group | str]:
     groups: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in rows:
         if isinstance(row.get("correct"), bool) and row.get("answer") != "":

@@ -1,5 +1,10 @@
 """Is the promise kept, and how much is answered under it: in simulation, and on recorded answers split again and again.
 
+The promise made on a set is one that can be made with its labels: the target risk is the least of some shares of the
+error of answering all (`FACTORS`) at which, with the confidences at hand, some threshold that answers three in ten or
+more would pass an exact test of so many labels nine times in ten. Where there is none, the set is hopeless: its answers
+are too alike to promise anything, and what is counted there is only whether the promise is broken.
+
 On recorded answers all that the fit split left over is the population: the certify split is a random sample of it, so
 its error among answers is what the certificate is about, and more than alpha of it is a broken promise, exactly. The
 answers that certified nothing, judged alone, are the harder test: they are few, so even a policy that is good enough
@@ -12,27 +17,30 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import beta, binom
+from scipy.stats import binom
 
+from gate.calibration.probabilities import probabilities
 from gate.guarantees.label_noise import JudgeError
+from gate.guarantees.selective_risk import upper_bound
 from gate.tuning.bounds import judged_by, trusted
-from gate.tuning.certification import Bound, Counted, start, tested
+from gate.tuning.certification import Bound, Counted, Foreseen, most_errors, start, tested
 from gate.tuning.fit import Readings as Labelled
+from gate.tuning.fit import fit as fit_calibrator
 from gate.tuning.fit import out_of_fold
-from gate.tuning.fitting import Confidences, confidences, fit_table
+from gate.tuning.fitting import confidences, fit_table
 from gate.tuning.search import Option, Structure
+from gate.tuning.splits import Shares
 from gate.tuning.table import Table
-from gate.tuning.tune import _expected, _Ground, _sequence
+from gate.tuning.tune import _foreseen, _Ground, _sequence
 from gate.tuning.variants import Variant
 from gate.tuning.walk import Terrain, Walked, walk
 from tests.benchmarks.tuning_sets import Array, Bools, Readings, policy_of, resplits
 
 DELTA = 0.05
 LABELLED, TWO_THIRDS = 1000, 2 / 3
-FIT = 0.4
-RESPLITS = 200
-FACTORS, ENOUGH = (0.5, 0.75), 0.3
-"""The promise is the first of these times the error of answering all, at which at least so much could be answered."""
+FIT = Shares().fit
+RESPLITS, HOPELESS_RESPLITS = 200, 40
+FACTORS, ENOUGH, POWER = (0.5, 0.6, 0.7, 0.8, 0.9), 0.3, 0.9
 
 
 # --- simulated ---------------------------------------------------------------------------------------------------
@@ -66,10 +74,14 @@ def simulated(draws: int = 1000) -> list[Kept]:
         for name, threshold in (
             ("boldest that looks right", boldest(s, right, TARGET)),
             ("SGR", sgr(s, right, TARGET, DELTA)),
+            ("SGR on gate's certify split alone", sgr(s[int(FIT * N) :], right[int(FIT * N) :], TARGET, DELTA)),
             ("gate: fixed sequence", fixed_sequence(s, right, TARGET, trusted)),
             ("lenient judge believed: SGR", sgr(s, judged, TARGET, DELTA)),
             ("lenient judge believed: gate", fixed_sequence(s, judged, TARGET, trusted)),
-            (f"lenient judge, its errors counted on {DOUBLY}: gate", fixed_sequence(s, judged, TARGET, judged_by(twice))),
+            (
+                f"lenient judge, its errors counted on {DOUBLY}: gate",
+                fixed_sequence(s, judged, TARGET, judged_by(twice)),
+            ),
         ):
             found.setdefault(name, []).append(threshold)
     return [kept(name, np.array(thresholds)) for name, thresholds in found.items()]
@@ -105,7 +117,7 @@ def sgr(s: Array, right: Bools, alpha: float, delta: float) -> float:
         if low > high:
             break
         middle = (low + high) // 2
-        if beta.ppf(1 - delta / steps, errors[middle - 1] + 1, middle - errors[middle - 1]) <= alpha:
+        if upper_bound(int(errors[middle - 1]), middle, delta / steps) <= alpha:
             passed, low = float(s[order][middle - 1]), middle + 1
         else:
             high = middle - 1
@@ -117,15 +129,27 @@ def fixed_sequence(s: Array, right: Bools, alpha: float, bound: Bound) -> float:
     promise = policy_of(["m"], alpha).promise
     fit = slice(0, int(FIT * len(s)))
     certify = slice(fit.stop, len(s))
-    counted = [[_at(s[part], right[part], t) for t in GRID] for part in (fit, certify)]
-    at = start(counted[0], promise, bound)
-    tests = tested(zip(GRID[at:], counted[1][at:], strict=True), promise, bound)
+    p = _stated(s[fit], right[fit])
+    foreseen = [_foreseen_at(s[fit], right[fit], p, t) for t in GRID]
+    at = start(foreseen, (len(s) - fit.stop) / fit.stop, promise, bound)
+    tests = tested(((t, _at(s[certify], right[certify], t)) for t in GRID[at:]), promise, bound)
     return min((test.candidate for test in tests if test.passed), default=np.nan)
 
 
 def _at(s: Array, right: Bools, threshold: float) -> Counted:
     out = s >= threshold
     return Counted(len(s), int(out.sum()), int((out & ~right).sum()), 0.0)
+
+
+def _stated(s: Array, right: Bools) -> Array:
+    values = s[:, None]
+    labels = Labelled(values, right.astype(np.float64), np.arange(len(s)))
+    return probabilities(fit_calibrator(labels, ("score",), {"score": (0.0, 1.0)}), values)[0]
+
+
+def _foreseen_at(s: Array, right: Bools, p: Array, threshold: float) -> Foreseen:
+    counted, out = _at(s, right, threshold), s >= threshold
+    return Foreseen(counted.answered, counted.wrong, float((1 - p[out]).mean()) if out.any() else 1.0)
 
 
 # --- recorded ----------------------------------------------------------------------------------------------------
@@ -143,8 +167,6 @@ class Draw:
     population_risk: float
     answered: tuple[int, int]
     """Of the certify split and of the rest."""
-    expected: float
-    """Coverage of the boldest of the sequence whose error on the fit split seemed at most alpha."""
 
 
 @dataclass(frozen=True)
@@ -155,9 +177,7 @@ class Promised:
     n: int
     labelled: int
     accuracy: float
-    alpha: float
-    hopeless: bool
-    """Whether confidence tells so little that the promise leaves next to nothing to answer."""
+    target: Target
     draws: int
     broken: float
     rest: int
@@ -174,12 +194,10 @@ class Promised:
 
 
 def promised(found: Readings, draws: int = RESPLITS, fit: float = FIT) -> Promised:
-    n = len(found.right)
-    labelled = min(LABELLED, int(TWO_THIRDS * n))
-    alpha, hopeless = promise_of(found)
-    made = [
-        one_draw(found, train, rest, alpha, fit) for train, rest in resplits(n, labelled, draws)
-    ]
+    n, target = len(found.right), target_of(found)
+    labelled, alpha = _labelled(n), target.alpha
+    draws = min(draws, HOPELESS_RESPLITS) if target.hopeless else draws
+    made = [one_draw(found, train, rest, alpha, fit) for train, rest in resplits(n, labelled, draws)]
     answered = np.array([draw.answered for draw in made if not np.isnan(draw.population_risk)]).reshape(-1, 2)
     typical = np.median(answered, axis=0) if len(answered) else np.zeros(2)
     return Promised(
@@ -187,29 +205,49 @@ def promised(found: Readings, draws: int = RESPLITS, fit: float = FIT) -> Promis
         n,
         labelled,
         float(found.right.mean()),
-        alpha,
-        hopeless,
+        target,
         draws,
         broken=float(np.mean([draw.population_risk > alpha for draw in made])),
         rest=n - labelled,
         rest_above=float(np.mean([draw.rest_risk > alpha for draw in made])),
-        chance_above=chance_above(int(typical[0]), int(typical[1]), alpha, DELTA),
+        chance_above=chance_above(int(typical[0]), int(typical[1]), alpha),
         refused=float(np.mean([np.isnan(draw.population_risk) for draw in made])),
         coverage=float(np.mean([draw.coverage for draw in made])),
         oracle=float(np.mean([draw.oracle for draw in made])),
     )
 
 
-def promise_of(found: Readings) -> tuple[float, bool]:
-    """Target risk, and whether it is hopeless."""
-    error = 1 - float(found.right.mean())
-    labelled = Labelled(found.values, found.right.astype(np.float64), np.arange(len(found.right)))
-    p = out_of_fold(labelled, found.names, found.bounds)
+@dataclass(frozen=True)
+class Target:
+    """What is promised on a set."""
+
+    alpha: float
+    factor: float
+    """Alpha is so many times the error of answering all."""
+    hopeless: bool
+    certifiable: float
+    """The most that could be answered by a threshold that passes as often as not, if one knew which it is."""
+
+
+def target_of(found: Readings) -> Target:
+    n, error = len(found.right), 1 - float(found.right.mean())
+    labels = Labelled(found.values, found.right.astype(np.float64), np.arange(n))
+    p = out_of_fold(labels, found.names, found.bounds)
+    wrong = np.cumsum(~found.right[np.argsort(-p, kind="stable")])
+    places = np.unique(np.linspace(ENOUGH * n, n - 1, 60).astype(int))
+    answered = np.round((places + 1) / n * (1 - FIT) * _labelled(n)).astype(int)
     for factor in FACTORS:
         alpha = max(0.01, round(factor * error, 2))
-        if oracle_coverage(p, found.right, alpha) >= ENOUGH:
-            return alpha, False
-    return alpha, True
+        promise = policy_of(["m"], alpha).promise
+        allowed = [most_errors(int(m), promise, trusted) for m in answered]
+        power = binom.cdf(allowed, answered, wrong[places] / (places + 1))
+        if power.max() >= POWER:
+            return Target(alpha, factor, False, float(places[power >= 0.5].max() + 1) / n)
+    return Target(alpha, factor, True, 0.0)
+
+
+def _labelled(n: int) -> int:
+    return min(LABELLED, int(TWO_THIRDS * n))
 
 
 def oracle_coverage(p: Array, right: Bools, alpha: float) -> float:
@@ -230,17 +268,19 @@ def one_draw(
     learning = table.where(fitted_on)
     fitted = fit_table(learning, found.bounds)
     shape = Structure(("m",), ())
-    ground = _Ground(Variant("recorded", policy), len(learning), learning, fitted.unseen, fitted.calibrator(found.names, {}))
+    ground = _Ground(
+        Variant("recorded", policy), len(learning), learning, fitted.unseen, fitted.calibrator(found.names, {})
+    )
     options = [option for _, option in _sequence(policy, [ground], [shape])]
-    at = start([_expected(option, len(learning)) for option in options], policy.promise, trusted)
+    foreseen = [_foreseen(option, len(learning)) for option in options]
+    at = start(foreseen, len(certified_on) / len(fitted_on), policy.promise, trusted)
     certifying, judging = (_terrain(table.where(part), fitted.stages) for part in (certified_on, rest))
     tests = tested(((option, _counted(certifying, option)) for option in options[at:]), policy.promise, trusted)
     passed = [test for test in tests if test.passed]
     p, right = judging.rounds["m", False][0].p, found.right[rest]
     oracle = oracle_coverage(p, right, alpha)
-    expected = max((o.coverage for o in options if o.risk <= alpha), default=0.0)
     if not passed:
-        return Draw(0.0, oracle, np.nan, np.nan, (0, 0), expected)
+        return Draw(0.0, oracle, np.nan, np.nan, (0, 0))
     test = max(passed, key=lambda test: test.counted.answered)
     judged, own = _counted(judging, test.candidate), test.counted
     both = own.answered + judged.answered
@@ -250,7 +290,6 @@ def one_draw(
         judged.wrong / judged.answered if judged.answered else np.nan,
         (own.wrong + judged.wrong) / both,
         (own.answered, judged.answered),
-        expected,
     )
 
 
@@ -264,15 +303,14 @@ def _counted(terrain: Terrain, option: Option) -> Counted:
     return Counted(terrain.n, int(out.sum()), int((out & (walked.correct == 0.0)).sum()), 0.0)
 
 
-def chance_above(certified: int, rest: int, alpha: float, delta: float) -> float:
+def chance_above(certified: int, rest: int, alpha: float) -> float:
     """How often a policy can pass and yet show more than alpha on the rest, at its most unlucky true risk.
 
     ``certified`` and ``rest`` answers are independent; the test passes with as few errors as the exact bound asks for.
     """
     if not certified or not rest:
         return 0.0
-    errors = np.arange(certified)
-    allowed = int((beta.ppf(1 - delta, errors + 1, certified - errors) <= alpha).sum()) - 1
+    allowed = most_errors(certified, policy_of(["m"], alpha).promise, trusted)
     risks = np.linspace(0, min(1.0, 2 * alpha), 401)
     above = 1 - binom.cdf(np.floor(alpha * rest + 1e-9), rest, risks)
     return float((binom.cdf(allowed, certified, risks) * above).max())
