@@ -16,11 +16,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from gate.tuning.fitting import fit_table
+from gate.tuning.fitting import confidences, fit_table
 from gate.tuning.search import Option, Prices, Structure, best, structures
-from gate.tuning.table import Column, Table
+from gate.tuning.table import Table
 from gate.tuning.walk import Terrain, Walked, walk
-from gate.types import Action, Stage
+from gate.types import Stage
 from tests.benchmarks.learned_from_text import LEARNED, learn
 from tests.benchmarks.quality import BOUNDS, matrix, usable
 from tests.benchmarks.recorded import Answered, Group, Row, question_of, rows_of
@@ -85,18 +85,23 @@ class Cascade:
 
 @dataclass(frozen=True)
 class Retrieval:
+    """Each question by what was learned and chosen on the four fifths that lack it."""
+
     name: str
-    fitted_on: int
-    judged_on: int
+    n: int
     without: float
-    """Accuracy without passages, always with, and of the policy."""
+    """Accuracy without passages; ``always`` with, ``policy`` where the policy wants them."""
     always: float
     policy: float
     over_always: Interval
     """Accuracy, in points."""
     saved: Interval
     """Share of retrievals."""
+    at_random: float
+    """What skipping as many at random does to accuracy, in points."""
     best_of_both: float
+    router: tuple[float, float] | None
+    """Saved, and points over always, of the router that the recording holds (Adaptive-RAG's classifier)."""
 
 
 # --- several upstreams -------------------------------------------------------------------------------------------
@@ -112,29 +117,34 @@ def cascades_of(folder: Path) -> Iterator[Cascade | Retrieval | str]:
             by_set[str(row.get("dataset") or file)].append(row)
         for dataset, some in sorted(by_set.items()):
             if len({row.get("model") for row in some}) > 1:
-                yield _cascade(f"{file} / {dataset}", some)
+                yield from _cascades(f"{file} / {dataset}", some)
             if all(_regimes(row) for row in some):
                 yield _retrieval(f"{file} / {dataset}", some)
+        if len(by_set) > 1 and all(_regimes(row) for row in rows):
+            yield _retrieval(f"{file} / all", rows)
 
 
-def _cascade(name: str, rows: Sequence[Row]) -> Cascade | str:
+def _cascades(name: str, rows: Sequence[Row]) -> Iterator[Cascade | str]:
     by_model: dict[str, list[Row]] = defaultdict(list)
     for row in rows:
         if price_of(row) is not None:
             by_model[str(row["model"])].append(row)
     if len(by_model) < 2:
-        return f"{name}: several models, but their answers have no price"
+        yield f"{name}: several models, but their answers have no price"
+        return
     each = {model: _one_way(some) for model, some in by_model.items()}
     shared = sorted(set.intersection(*(set(way) for way in each.values())))
     if len(shared) < FEWEST:
-        return f"{name}: {len(shared)} questions that all models answered, fewer than {FEWEST}"
+        yield f"{name}: {len(shared)} questions that all models answered, fewer than {FEWEST}"
+        return
     mean = {model: float(np.mean([price_of(way[q]) for q in shared])) for model, way in each.items()}
     ladder = sorted(mean, key=mean.__getitem__)
     picked = [[each[model][question] for question in shared] for model in ladder]
-    fit, test = _split(picked[0])
     money = [np.array([price_of(row) for row in some], dtype=np.float64) for some in picked]
-    table = _table(name, ladder, picked, money, fit, test)
-    return _judged(name, ladder, table, fit, test, listed="cost_usd" not in _extra(rows[0]))
+    listed = "cost_usd" not in _extra(rows[0])
+    for said, fit, test in _splits(picked[0]):
+        table = _table(name, ladder, picked, money, fit, test)
+        yield _judged(name + said, ladder, table, fit, test, listed=listed)
 
 
 def price_of(row: Row) -> float | None:
@@ -167,19 +177,21 @@ def _extra(row: Row) -> Row:
     return extra if isinstance(extra, dict) else {}
 
 
-def _split(rows: Sequence[Row]) -> tuple[Places, Places]:
-    """The source's own training and test part, else halves drawn at random."""
+def _splits(rows: Sequence[Row]) -> Iterator[tuple[str, Places, Places]]:
+    """The source's own training and test part where there is one, and halves drawn at random."""
     own = np.array([str(_extra(row).get("split")) for row in rows])
     if set(own) == {"train", "test"}:
-        return np.flatnonzero(own == "train"), np.flatnonzero(own == "test")
+        yield ", own split", np.flatnonzero(own == "train"), np.flatnonzero(own == "test")
     order = np.random.default_rng(0).permutation(len(rows))
-    return np.sort(order[: len(rows) // 2]), np.sort(order[len(rows) // 2 :])
+    yield ", halves", np.sort(order[: len(rows) // 2]), np.sort(order[len(rows) // 2 :])
 
 
 def _table(
     name: str, ladder: Sequence[str], picked: Sequence[Sequence[Row]], money: Sequence[Array], fit: Places, test: Places
 ) -> Table:
-    answers = [Group(f"{name} {model}", name, tuple(some)).read().answers for model, some in zip(ladder, picked, strict=True)]
+    answers = [
+        Group(f"{name} {model}", name, tuple(some)).read().answers for model, some in zip(ladder, picked, strict=True)
+    ]
     values, names = signals(answers, fit, test)
     right = [np.array([answer.correct for answer in some]) for some in answers]
     return closed_book([f"m{i}" for i in range(len(ladder))], names, values, right, money)
@@ -206,8 +218,6 @@ def _terrains(table: Table, fit: Places, test: Places) -> tuple[Terrain, Terrain
     """For choosing, with confidences that had not seen the question, and for judging."""
     bounds = {name: BOUNDS.get(name, (-np.inf, np.inf)) for name in table.signals}
     fitted = fit_table(table.where(fit), bounds)
-    from gate.tuning.fitting import confidences
-
     judged = confidences(fitted.stages, table.where(test))
     ladder = list(dict.fromkeys(column.stage.upstream for column in table.stages.values()))
 
@@ -224,9 +234,7 @@ def options(terrain: Terrain, shapes: Sequence[Structure], dearest: float) -> li
     return [option for shape in shapes for price in prices if (option := best(terrain, shape, price)).coverage == 1.0]
 
 
-def _judged(
-    name: str, ladder: Sequence[str], table: Table, fit: Places, test: Places, *, listed: bool
-) -> Cascade:
+def _judged(name: str, ladder: Sequence[str], table: Table, fit: Places, test: Places, *, listed: bool) -> Cascade:
     choosing, judging = _terrains(table, fit, test)
     columns = [table.stages[Stage(f"m{i}").key] for i in range(len(ladder))]
     right = np.array([column.correct for column in columns])
@@ -257,9 +265,7 @@ def _judged(
     )
 
 
-def _point(
-    lost: float, chosen: Option, walked: Walked, right: Array, money: Array, ladder: Sequence[str]
-) -> Point:
+def _point(lost: float, chosen: Option, walked: Walked, right: Array, money: Array, ladder: Sequence[str]) -> Point:
     got, spent = (walked.correct == 1.0).astype(np.float64), walked.costs["money"]
     ended = [walked.stages[i].split("/")[0] for i in walked.stage]
     shares = {name: ended.count(name) / len(ended) for name in set(ended)}
@@ -295,51 +301,67 @@ def _regimes(row: Row) -> tuple[Row, Row] | None:
 
 
 def _closed(row: Row) -> Row:
-    """The row without what only a retrieval could tell; a second answer in steps, where there is one, as it stands."""
+    """The row without what only a retrieval could tell, and with the other closed-book answer where there is one."""
     extra = {name: value for name, value in _extra(row).items() if name not in ("regimes", "second_model_answer")}
-    if isinstance(extra.get("no_retrieval_cot"), str):
-        extra["second_model_answer"] = extra["no_retrieval_cot"].rpartition("answer is")[2].strip(" :.")
-    return {**row, "extra": extra}
+    other = _direct(row).get("answer")
+    return {**row, "extra": extra | ({"second_model_answer": other} if isinstance(other, str) else {})}
+
+
+def _direct(row: Row) -> Row:
+    """What the recording holds of a closed-book answer in white box; empty without."""
+    found = _extra(row).get("seakr_direct")
+    return found if isinstance(found, dict) else {}
 
 
 def _numbers(rows: Sequence[Row]) -> dict[str, Array]:
     """Numbers that a recording keeps of the closed-book answer and gate has no signal for, each both ways round."""
-    kept = [_extra(row).get("seakr_direct") for row in rows]
-    found = [one if isinstance(one, dict) else {} for one in kept]
     names = ("perplexity", "ln_entropy", "energy_score", "eigen_score")
-    columns = {name: np.array([[one.get(name, np.nan)] for one in found], dtype=np.float64) for name in names}
-    return {f"{sign}{name}": factor * column for name, column in columns.items() for sign, factor in (("", 1), ("-", -1))}
+    found = {name: np.array([[_direct(row).get(name, np.nan)] for row in rows], dtype=np.float64) for name in names}
+    return {f"{sign}{name}": factor * found[name] for name in names for sign, factor in (("", 1), ("-", -1))}
 
 
 def _retrieval(name: str, rows: Sequence[Row]) -> Retrieval | str:
     one = {question_of(row): row for row in rows}
-    rows = list(one.values())
+    told = [row for row in one.values() if _direct(row)]
+    rows = told if len(told) >= FEWEST else list(one.values())
     if len(rows) < FEWEST:
         return f"{name}: {len(rows)} questions, fewer than {FEWEST}"
     pairs = [_regimes(row) for row in rows]
     without, with_ = (np.array([pair[side]["inacc"] for pair in pairs if pair], dtype=np.float64) for side in (0, 1))
-    order = np.random.default_rng(0).permutation(len(rows))
-    fit, test = order[: len(rows) // 2], order[len(rows) // 2 :]
     answers = Group(name, name, tuple(_closed(row) for row in rows)).read().answers
-    values, names = signals([answers], fit, test, _numbers(rows))
-    table = closed_book(["m"], names, values, [without > 0])
-    first = table.stages[Stage("m").key]
-    stage = Stage("m", passages=True)
-    passages = Column(
-        stage, first.there, np.full_like(first.values, np.nan), with_, first.answerable, first.whole,
-        {**first.costs, "money": np.ones(len(rows))},
-    )  # fmt: skip
-    table = replace(table, stages={**table.stages, stage.key: passages})
-    choosing, judging = _terrains(table, fit, test)
-    found = options(choosing, [Structure(("m",), (Action.RETRIEVE,))], 1.0)
-    good = [option for option in found if 1 - option.risk >= with_[fit].mean() - 1e-9]
-    chosen = min(good, key=lambda option: option.money, default=max(found, key=lambda option: option.money))
-    walked = walk(judging, chosen.rule)
-    got, went = (walked.correct == 1.0).astype(np.float64), walked.costs["money"]
-    always = with_[test]
+    fold = np.random.default_rng(0).permutation(len(rows)) % 5
+    skipped = np.zeros(len(rows), np.bool_)
+    for held in range(5):
+        fit, test = np.flatnonzero(fold != held), np.flatnonzero(fold == held)
+        values, names = signals([answers], fit, test, _numbers(rows))
+        skipped[test] = _skipped(closed_book(["m"], names, values, [without > 0]), with_, fit, test)
+    gain, share = np.where(skipped, without - with_, 0.0), float(skipped.mean())
+    option = [_extra(row).get("adaptive_rag_classifier", {}).get("option") for row in rows]
+    none = np.array([one == "A" for one in option])
     return Retrieval(
-        name, len(fit), len(test), float(without[test].mean()), float(always.mean()), float(got.mean()),
-        bootstrap(lambda rows: 100 * float((got - always)[rows].mean()), len(test)),
-        bootstrap(lambda rows: 1 - float(went[rows].mean()), len(test)),
-        float(np.maximum(without, with_)[test].mean()),
-    )  # fmt: skip
+        f"{name}{' (those with white-box numbers)' if rows is told else ''}",
+        len(rows),
+        float(without.mean()),
+        float(with_.mean()),
+        float(np.where(skipped, without, with_).mean()),
+        bootstrap(lambda rows: 100 * float(gain[rows].mean()), len(rows)),
+        bootstrap(lambda rows: float(skipped[rows].mean()), len(rows)),
+        100 * share * float((without - with_).mean()),
+        float(np.maximum(without, with_).mean()),
+        (float(none.mean()), 100 * float(np.where(none, without - with_, 0).mean())) if all(option) else None,
+    )
+
+
+def _skipped(table: Table, with_: Array, fit: Places, test: Places) -> Bools:
+    """Of the test questions, those answered closed book: by the threshold of fewest retrievals that lost nothing.
+
+    A single threshold needs no search by prices, which finds corners alone: every one is tried.
+    """
+    choosing, judging = _terrains(table, fit, test)
+    p, unseen = choosing.rounds["m", False][0], judging.rounds["m", False][0]
+    gain = p.column.correct - with_[fit]
+    order = np.argsort(-p.p, kind="stable")
+    lost = np.cumsum(gain[order])
+    good = np.flatnonzero(lost >= -1e-9)
+    threshold = p.p[order[good[-1]]] if len(good) else np.inf
+    return np.asarray(unseen.p >= threshold)
