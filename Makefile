@@ -13,7 +13,7 @@ CREATE = uv venv --quiet --python $(PYTHON) $(VENV)
 INSTALL = uv pip install --quiet --python $(BIN)/python
 endif
 
-.PHONY: help demo serve test lint bench bench-quality clean
+.PHONY: help demo serve test lint bench bench-quality bench-tune clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -48,6 +48,9 @@ bench: $(VENV)/.dev ## measure what the README states
 
 bench-quality: $(VENV)/.dev ## measure every signal on recorded answers: make bench-quality DATA=folder
 	$(BIN)/python -m tests.benchmarks.quality $(DATA)
+
+bench-tune: $(VENV)/.dev ## measure tuning on recorded answers: make bench-tune DATA=folder
+	$(BIN)/python -m tests.benchmarks.tuning $(DATA)
 
 clean: ## remove the environment and caches
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
