@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from gate.drivers import Recording, ReplayDriver
 from gate.errors import ReplayGap, UpstreamError
@@ -11,6 +12,9 @@ from gate.pipeline import Plan, answer
 from gate.tuning.collection import Collected
 from gate.tuning.judgements import JudgedRow, Judgements, judgements_of
 from gate.types import Outcome
+
+_AT_ONCE = 200
+"""Outcomes held with their text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +64,21 @@ class Verdict:
 
 def verdict(plan: Plan, collected: Iterable[Collected]) -> Verdict:
     """Judge every question; those whose evidence was not collected are left out and listed."""
-    rows: list[JudgedRow] = []
     gaps: list[tuple[str, str]] = []
     signals = tuple(signal.name for signal in plan.signals)
-    for one in judge(plan, collected):
+    rows, parts = _rows(plan, judge(plan, collected), gaps), list[Judgements]()
+    while part := list(islice(rows, _AT_ONCE)):
+        parts.append(judgements_of(part, signals))
+    return Verdict(Judgements.joined(parts or [judgements_of((), signals)]), tuple(gaps))
+
+
+def _rows(plan: Plan, judged: Iterable[Judged], gaps: list[tuple[str, str]]) -> Iterator[JudgedRow]:
+    """Those that can be told; the others are put among the gaps."""
+    for one in judged:
+        example = one.collected.example
         if one.outcome is None:
-            gaps.append((one.collected.example.id, one.gap))
-        else:
-            example = one.collected.example
-            first = one.collected.answers.get(plan.opening(example.asked).stage(0).round_key)
-            right = None if first is None else one.collected.correct(first)
-            rows.append(JudgedRow(example.id, example.segment, one.outcome, one.correct, right))
-    return Verdict(judgements_of(rows, signals), tuple(gaps))
+            gaps.append((example.id, one.gap))
+            continue
+        first = one.collected.answers.get(plan.opening(example.asked).stage(0).round_key)
+        right = None if first is None else one.collected.correct(first)
+        yield JudgedRow(example.id, example.segment, one.outcome, one.correct, right)

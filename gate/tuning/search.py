@@ -13,7 +13,7 @@ certification walks.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -196,8 +196,9 @@ def _onward(terrain: Terrain, structure: Structure, key: Round, costs: dict[Roun
     for action in reversed(structure.otherwise):
         to = opened(structure.ladder, key, action)
         if to is not None and to in costs:
-            unseen = onward if terrain.complete else np.full(terrain.n, prices.wrong)
-            onward = np.where(terrain.rounds[to][0].column.there, costs[to], unseen)
+            first = terrain.rounds[to][0].column
+            onward = np.where(terrain.unseen(first.stage), prices.wrong, onward)
+            onward = np.where(first.there, costs[to], onward)
     return onward
 
 
@@ -208,7 +209,7 @@ def _reach(terrain: Terrain, structure: Structure, rule: ThresholdRule, rounds: 
 
 
 def _within(terrain: Terrain, structure: Structure) -> Terrain:
-    return Terrain(terrain.n, terrain.rounds, structure.ladder, terrain.complete)
+    return replace(terrain, ladder=structure.ladder)
 
 
 def _option(terrain: Terrain, structure: Structure, rule: ThresholdRule, prices: Prices) -> Option:

@@ -131,26 +131,26 @@ class LogSource:
         unknown = walked.unknown | (walked.answered & np.isnan(walked.correct))
         wrong = unknown | (walked.answered & (walked.correct == 0.0))
         out = walked.answered | unknown
-        uneven = bool((table.weights != 1.0).any())
+        chances = {audit.probability for audit in self.audits.values()}
         return Counted(
             asked=len(table),
             answered=int(out.sum()),
             wrong=int(wrong.sum()),
             money=float(np.average(walked.costs["money"], weights=table.weights)) if len(table) else 0.0,
             unknown=int(unknown.sum()),
-            weighted=Weighted(wrong, out, table.weights) if uneven else None,
+            weighted=Weighted(wrong, out, table.weights, min(chances)) if len(chances) > 1 else None,
         )
 
     def left_out(self) -> str:
-        without = self._read.decisions - len(self._read.table) if self._read else 0
-        return f"{without} decisions have no label, or are of other upstreams than the policy's" if without else ""
+        counts = self._read.left_out if self._read else {}
+        return "; ".join(f"{count} decisions: {reason}" for reason, count in counts.items())
 
     def _log(self, plan: Plan) -> LogTable:
         if self._read is None:
             self._read = logged(records(self.path), plan, self.audits, shares=self.shares, audited_only=True)
             if not len(self._read.table):
-                said = f"none of its {self._read.decisions} decisions bears the id of one of {len(self.audits)} labels"
-                raise ConfigError(said, where=self.where)
+                why = self.left_out() or "the log is empty"
+                raise ConfigError(f"none of the {len(self.audits)} labels can be used: {why}", where=self.where)
         return self._read
 
 

@@ -7,7 +7,7 @@ Nothing is promised by it: the policy the search settles on is certified by runn
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +42,8 @@ class Terrain:
     """The tiers of each."""
     ladder: tuple[str, ...]
     complete: bool
+    failed: Mapping[str, Bools] = field(default_factory=dict)
+    """See `gate.tuning.table.Table`."""
 
     @classmethod
     def of(
@@ -57,7 +59,12 @@ class Terrain:
                     rounds[upstream, passages] = tuple(
                         _confident(c, *confident[key]) for key, c in zip(keys, columns, strict=False)
                     )
-        return cls(len(table), rounds, tuple(ladder), table.complete)
+        return cls(len(table), rounds, tuple(ladder), table.complete, table.failed)
+
+    def unseen(self, stage: Stage) -> Bools:
+        """Who might have come to a stage, had the policy of the time sent them there: [n]."""
+        failed = self.failed.get(stage.key, np.zeros(self.n, np.bool_))
+        return np.full(self.n, not self.complete) & ~failed
 
 
 def _confident(column: Column, p: Array, strange: Bools) -> Confident:
@@ -145,14 +152,16 @@ def _step(
     going_on = np.zeros_like(here)
     if tier + 1 < len(tiers) and threshold < 1.0:
         wanted = left & column.whole & (now.p >= rule.gather_above)
-        going_on = wanted & tiers[tier + 1].column.there
-        left &= ~(going_on if terrain.complete else wanted)
+        further = tiers[tier + 1].column
+        going_on = wanted & further.there
+        left &= ~(going_on | wanted & terrain.unseen(further.stage))
     for action in rule.otherwise:
         to = opened(terrain.ladder, key, action)
         if to is not None and to in terrain.rounds:
-            taken = left & terrain.rounds[to][0].column.there
+            first = terrain.rounds[to][0].column
+            taken = left & first.there
             arriving[to][taken] = True
-            left = left & ~taken if terrain.complete else np.zeros_like(left)
+            left = left & ~taken & ~terrain.unseen(first.stage)
     made.end[left] = ABSTAINED
     return going_on
 
