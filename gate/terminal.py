@@ -135,8 +135,9 @@ def certificate_line(gateway: Gateway) -> str:
         return "none: no promise is kept until the policy is tuned and certified"
     if gateway.void:
         return "void: " + "; ".join(gateway.void)
+    on = ", ".join(filter(None, (f"{held.n} asked", held.segment, held.date)))
     return (
-        f"{held.errors} wrong of {held.answered} answered ({held.n} asked, {held.segment}, {held.date}): "
+        f"{held.errors} wrong of {held.answered} answered ({on}): "
         f"at most {held.bound:.2%} wrong with {1 - held.delta:.0%} confidence"
     )
 

@@ -83,10 +83,9 @@ def graded(done: GradeReport, judge: JudgeError, changed: int | None) -> Rendera
 def tuned(done: Tuned, policy: Policy, labels: str, target: Path) -> RenderableType:
     """The tests that decided, and what came of them."""
     table = Table("", "evidence", "answered", "wrong", "at most", "$ a question", box=SIMPLE, title_justify="left")
-    shown = [test for test in done.tests[-_LAST:] if test is not done.chosen]
-    shown += [done.chosen] if done.chosen else []
-    for test in sorted(shown, key=done.tests.index):
-        table.add_row(*_tested(test, test is done.chosen))
+    for place, test in enumerate(done.tests, 1):
+        if test is done.chosen or place > len(done.tests) - _LAST:
+            table.add_row(*_tested(test, test is done.chosen))
     promise = policy.promise
     lines: list[RenderableType] = [
         Text(f"fitted on {done.fitted_on} questions; policies tested, from safe to bold: {len(done.tests)}"),
