@@ -23,6 +23,7 @@ from pydantic_core import PydanticCustomError
 from gate.errors import ConfigError, UnknownName
 from gate.prompts import locate
 from gate.rules.threshold import ThresholdRule
+from gate.types import Stage
 
 Place = tuple[str | int, ...]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
@@ -207,15 +208,16 @@ class Policy(_Part):
                 yield f"the {kind} {name!r} stands twice", place
         if not self.tiers[0] or self.tiers[0][0] != "draft":
             yield "the first tier must start with 'draft'", ("tiers",)
-        rounds = {f"{name}/{book}" for name in self.ladder for book in ("closed_book", "with_passages")}
+        rounds = [Stage(name, passages).round_key for name in self.ladder for passages in (False, True)]
         for name in self.rule.answer_at_in:
             if name not in rounds:
-                yield f"there is no round {name!r}; there are {sorted(rounds)}", ("rule", "answer_at_in", name)
+                yield f"there is no round {name!r}; there are {', '.join(rounds)}", ("rule", "answer_at_in", name)
 
     @property
     def fingerprint(self) -> str:
-        """Hash of everything that bears on a decision: not the name, the summary or the certificate itself."""
-        content = self.model_dump(exclude={"name", "summary", "certificate"})
+        """Hash of everything that bears on a decision: not the name, the summary or the certificate itself, nor the
+        costs, by which tuning chooses among policies that all keep the promise."""
+        content = self.model_dump(exclude={"name", "summary", "costs", "certificate"})
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 

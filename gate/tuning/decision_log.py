@@ -67,9 +67,18 @@ Records = Iterable[tuple[str, Mapping[str, Any]]]
 
 
 def logged(
-    log: Records, plan: Plan, audits: Mapping[str, Audit], *, shares: Shares | None = None, audited_only: bool = False
+    log: Records,
+    plan: Plan,
+    audits: Mapping[str, Audit],
+    *,
+    shares: Shares | None = None,
+    audited_only: bool = False,
+    held_back: bool = False,
 ) -> LogTable:
-    """Decisions of a log as a table. Raises `ConfigError` for a line that is no decision."""
+    """Decisions of a log as a table: all, or those audited, and where ``held_back`` those beside that were abstentions.
+
+    Raises `ConfigError` for a line that is no decision.
+    """
     maker = TableMaker(tuple(signal.name for signal in plan.signals), stages_of(plan), complete=False)
     known = {stage.key for stage in maker.order}
     left_out: Counter[str] = Counter()
@@ -79,7 +88,8 @@ def logged(
         try:
             id_ = str(record["id"])
             audit = audits.get(id_)
-            reason = UNCHECKED if audit is None and audited_only else _add(maker, known, record, audit, shares)
+            kept = audit or not audited_only or (held_back and record["action"] == Action.ABSTAIN)
+            reason = _add(maker, known, record, audit, shares) if kept else UNCHECKED
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ConfigError(f"not a decision of a log: {_fault(error)}", where=where) from error
         if reason:
@@ -197,7 +207,7 @@ def _stages(steps: Sequence[Mapping[str, Any]]) -> list[_Step]:
 
 
 def _failed(steps: Iterable[_Step], stages: Iterable[Stage]) -> set[str]:
-    """The stages that a way would have led to that failed. Retrieval that failed is not tried again further up."""
+    """The stages that a way would have led to that failed."""
     ladder = list(dict.fromkeys(stage.upstream for stage in stages))
     failed: set[str] = set()
     for step in steps:
@@ -207,7 +217,7 @@ def _failed(steps: Iterable[_Step], stages: Iterable[Stage]) -> set[str]:
         if Action.GATHER in step.tried:
             failed.add(replace(stage, tier=stage.tier + 1).key)
         if Action.RETRIEVE in step.tried:
-            failed |= {Stage(name, True).key for name in ladder[ladder.index(stage.upstream) :]}
+            failed.add(Stage(stage.upstream, True).key)
         if Action.ESCALATE in step.tried and (to := opened(ladder, (stage.upstream, stage.passages), Action.ESCALATE)):
             failed.add(Stage(*to).key)
     return failed

@@ -111,9 +111,8 @@ def _at(terrain: Terrain, structure: Structure, prices: Prices, gather_above: fl
         thresholds: dict[Round, float] = {}
         for key in reversed(rounds):
             onward = _onward(terrain, structure, key, costs, prices)
-            tiers = terrain.rounds[key]
-            thresholds[key] = _threshold(tiers, reach[key], onward, prices, gather_above, terrain.complete)
-            costs[key] = _cost(tiers, thresholds[key], onward, prices, gather_above, terrain.complete)
+            thresholds[key] = _threshold(terrain, key, reach[key], onward, prices, gather_above)
+            costs[key] = _cost(terrain.rounds[key], thresholds[key], onward, prices, gather_above, terrain.complete)
         rule = _rule(structure, thresholds, gather_above)
         reach = _reach(terrain, structure, rule, rounds)
     return _option(terrain, structure, rule, prices)
@@ -137,8 +136,10 @@ def between(terrain: Terrain, safer: Option, bolder: Option, prices: Prices) -> 
 
 
 def _mixed(one: float, other: float, share: float) -> float:
+    if one == other:  # never stays never
+        return one
     a, b = (float(np.log(t / (1 - t))) for t in (min(max(one, ALWAYS), 1 - 1e-4), min(max(other, ALWAYS), 1 - 1e-4)))
-    return round(1 / (1 + float(np.exp(-(a + share * (b - a))))), 4)
+    return max(ALWAYS, round(1 / (1 + float(np.exp(-(a + share * (b - a))))), 4))
 
 
 def _rule(structure: Structure, thresholds: dict[Round, float], gather_above: float) -> ThresholdRule:
@@ -151,16 +152,18 @@ def _rule(structure: Structure, thresholds: dict[Round, float], gather_above: fl
 
 
 def _threshold(
-    tiers: Sequence[Confident], reached: Bools, onward: Array, prices: Prices, gather_above: float, complete: bool
+    terrain: Terrain, key: Round, reached: Bools, onward: Array, prices: Prices, gather_above: float
 ) -> float:
     """The one of the grid at which those who get here cost least; the highest of several."""
+    tiers = terrain.rounds[key]
     there = tiers[0].column.there
     mine = reached if int(reached.sum()) >= ENOUGH else there
     if not mine.any():
         return NEVER
     rows = np.flatnonzero(mine)
     cut = [_rows(tier, rows) for tier in tiers]
-    totals = [float(_cost(cut, t, onward[rows], prices, gather_above, complete).sum()) for t in GRID]
+    weights = terrain.weights[rows]
+    totals = [float(weights @ _cost(cut, t, onward[rows], prices, gather_above, terrain.complete)) for t in GRID]
     low = min(totals)
     return max(t for t, total in zip(GRID, totals, strict=True) if total <= low + 1e-12 * (1 + abs(low)))
 
@@ -214,13 +217,14 @@ def _within(terrain: Terrain, structure: Structure) -> Terrain:
 
 def _option(terrain: Terrain, structure: Structure, rule: ThresholdRule, prices: Prices) -> Option:
     walked = walk(_within(terrain, structure), rule)
-    return Option(structure, rule, *_outcome(walked, prices))
+    return Option(structure, rule, *_outcome(walked, terrain.weights, prices))
 
 
-def _outcome(walked: Walked, prices: Prices) -> tuple[float, float, float, float]:
+def _outcome(walked: Walked, weights: Array, prices: Prices) -> tuple[float, float, float, float]:
     """Coverage, risk, money and expected cost. What is unknown counts as answered and wrong."""
-    n, out = max(1, len(walked.end)), walked.answered | walked.unknown
-    wrong = int((out & ~(walked.answered & (walked.correct == 1.0))).sum())
-    money = float(walked.costs["money"].sum()) / n
-    cost = money + (prices.abstain * (n - int(out.sum())) + prices.wrong * wrong) / n
-    return int(out.sum()) / n, wrong / max(1, int(out.sum())), money, cost
+    shares = weights / max(float(weights.sum()), np.finfo(float).tiny)
+    out = walked.answered | walked.unknown
+    answered, wrong = float(shares @ out), float(shares @ (out & ~(walked.answered & (walked.correct == 1.0))))
+    money = float(shares @ walked.costs["money"])
+    cost = money + prices.abstain * (1.0 - answered) + prices.wrong * wrong
+    return answered, wrong / answered if answered else 0.0, money, cost

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,13 +16,13 @@ from gate.pipeline import Plan
 from gate.policy import Policy
 from gate.tuning.certification import Counted, Weighted
 from gate.tuning.collection import Collected, Collection
-from gate.tuning.decision_log import Audit, LogTable, logged, records
+from gate.tuning.decision_log import UNCHECKED, Audit, LogTable, logged, records
 from gate.tuning.fitting import confidences
 from gate.tuning.judging import judge
 from gate.tuning.observing import labelled, observed
 from gate.tuning.search import Structure, structures
 from gate.tuning.splits import Shares
-from gate.tuning.table import Table
+from gate.tuning.table import Bools, Table
 from gate.tuning.variants import Variant, variants
 from gate.tuning.walk import Terrain, walk
 from gate.types import Action
@@ -132,26 +133,45 @@ class LogSource:
         wrong = unknown | (walked.answered & (walked.correct == 0.0))
         out = walked.answered | unknown
         chances = {audit.probability for audit in self.audits.values()}
+        uneven = len(chances) > 1 or bool((table.weights != table.weights[:1]).any())
         return Counted(
             asked=len(table),
             answered=int(out.sum()),
             wrong=int(wrong.sum()),
             money=float(np.average(walked.costs["money"], weights=table.weights)) if len(table) else 0.0,
             unknown=int(unknown.sum()),
-            weighted=Weighted(wrong, out, table.weights, min(chances)) if len(chances) > 1 else None,
+            weighted=Weighted(wrong, out, table.weights, min(chances)) if uneven else None,
         )
 
     def left_out(self) -> str:
-        counts = self._read.left_out if self._read else {}
-        return "; ".join(f"{count} decisions: {reason}" for reason, count in counts.items())
+        if self._read is None:
+            return ""
+        said = [f"{count} decisions: {reason}" for reason, count in self._read.left_out.items()]
+        if not self._audited(self._read).all():
+            said.append("no abstention was audited: policies that would answer those are taken to answer them wrongly")
+        return "; ".join(said)
 
     def _log(self, plan: Plan) -> LogTable:
+        """The audited decisions.
+
+        Where no abstention was audited although there are some, they are all there, without a label: else a policy
+        that answers more than was answered would be judged by the answers of the one that did not.
+        """
         if self._read is None:
-            self._read = logged(records(self.path), plan, self.audits, shares=self.shares, audited_only=True)
-            if not len(self._read.table):
-                why = self.left_out() or "the log is empty"
-                raise ConfigError(f"none of the {len(self.audits)} labels can be used: {why}", where=self.where)
+            read = logged(records(self.path), plan, self.audits, shares=self.shares, audited_only=True, held_back=True)
+            audited = self._audited(read)
+            if not audited.any():
+                why = "; ".join(f"{count} decisions: {reason}" for reason, count in read.left_out.items())
+                said = f"none of the {len(self.audits)} labels can be used: {why or 'the log is empty'}"
+                raise ConfigError(said, where=self.where)
+            if (audited & (read.recorded == Action.ABSTAIN)).any():
+                others = Counter(read.left_out) + Counter({UNCHECKED: int((~audited).sum())})
+                read = LogTable(read.table.where(audited), read.recorded[audited], others)
+            self._read = read
         return self._read
+
+    def _audited(self, read: LogTable) -> Bools:
+        return np.array([id_ in self.audits for id_ in read.table.ids], dtype=np.bool_)
 
 
 def _own_structure(policy: Policy) -> Structure:
