@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,8 +17,8 @@ import typer
 from rich.text import Text
 
 from gate import terminal_tuning as views
-from gate.errors import ConfigError
-from gate.policy import PolicyFile, find, read
+from gate.errors import ConfigError, ReplayGap
+from gate.policy import find, read
 from gate.terminal import out, plainly, print_json, progress, status
 
 if TYPE_CHECKING:
@@ -86,8 +87,6 @@ def collect(
     interrupted, run it again: it goes on where it was, and asks nothing twice. The caps are on what the collection has
     cost in all its runs. Exits 1 when questions are left to do.
     """
-    if max_money is not None and math.isnan(max_money):
-        raise ConfigError("--max-money is no number")
     from gate.tuning.collect import Cap
     from gate.tuning.collect import collect as run
     from gate.tuning.collection import Collection
@@ -160,7 +159,8 @@ def grade(
             write_labels(export, grading.label_rows(held), overwrite=overwrite)
         listed = 0
         if suspects and gateway:
-            listed = write_labels(suspects, grading.suspect_rows(held, gateway.plan), overwrite=overwrite)
+            with _same_evidence(collection):
+                listed = write_labels(suspects, grading.suspect_rows(held, gateway.plan), overwrite=overwrite)
     if as_json:
         print_json({**dataclasses.asdict(done), "changed_by_people": changed, "judge": dataclasses.asdict(judge)})
     else:
@@ -202,9 +202,10 @@ def tune(
 
     paths = Paths(to)
     paths.check(overwrite=overwrite)
-    file = read(find(policy))
+    file = read(find(policy), certificate=False)
     shares = _shares(fit_share, certify_share)
-    with opened(source, labels, shares, thresholds_only=thresholds_only) as ground, status("tuning") as say:
+    opening = opened(source, labels, shares, thresholds_only=thresholds_only)
+    with opening as ground, status("tuning") as say, _same_evidence(source):
         tuned = run(
             file,
             ground.source,
@@ -356,8 +357,7 @@ def _loaded(name: str, *, certificate: bool = True) -> Gateway:
     """A gateway for a policy that is tuned; without its certificate a void one changes nothing."""
     from gate.assemble import assemble
 
-    file = read(find(name))
-    return assemble(file if certificate else _bare(file))
+    return assemble(read(find(name), certificate=certificate))
 
 
 def _unfitted(name: str) -> Gateway:
@@ -365,11 +365,15 @@ def _unfitted(name: str) -> Gateway:
     from gate.assemble import assemble
     from gate.calibration.unfitted import Unfitted
 
-    return assemble(_bare(read(find(name))), Unfitted())
+    return assemble(read(find(name), certificate=False), Unfitted())
 
 
-def _bare(file: PolicyFile) -> PolicyFile:
-    return dataclasses.replace(file, policy=file.policy.model_copy(update={"certificate": None}))
+@contextmanager
+def _same_evidence(collection: Path) -> Iterator[None]:
+    try:
+        yield
+    except ReplayGap as error:
+        raise ConfigError(f"{error}: collect with a policy that has this evidence", where=str(collection)) from error
 
 
 def _pair(option: str) -> tuple[str, str]:
