@@ -115,7 +115,7 @@ class Knowing:
 def _knowledge(asked: str, upstream: str, skill: float) -> float:
     """In (0, 1), ``skill`` on average; most towns are known well or hardly at all."""
     drawn = (unit_hash(asked, f"knows:{upstream}") + 0.5) * _SHARE
-    return min(0.995, max(0.005, drawn ** (1 / skill - 1)))
+    return float(min(0.995, max(0.005, drawn ** (1 / skill - 1))))
 
 
 def policy_in(folder: Path, text: str = POLICY) -> PolicyFile:
@@ -163,7 +163,8 @@ def run_here(flow: Flow[T], world: World, recording: Recording) -> T:
             case Retrieve():
                 reply = looked_up(world, effect, recording)
             case Observe(step):
-                reply = recording.steps.append(step)
+                recording.steps.append(step)
+                reply = None
             case _:
                 began, endpoint = time.monotonic(), world.endpoint(effect)
                 assert is_local(endpoint)
