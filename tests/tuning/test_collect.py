@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gate.assemble import load_gateway
 from gate.drivers import Recording, ReplayDriver
 from gate.effects import Generate, effect_key
 from gate.errors import ConfigError, UpstreamError, UpstreamTimeout
 from gate.gateway import Gateway
+from gate.pocket.world import facts
 from gate.policy import PolicyFile
 from gate.tuning.collect import ROW_OF_FAILURES, Cap, CollectReport, collect
 from gate.tuning.collection import Collected, Collection
 from gate.tuning.full_evidence import full_evidence
-from gate.types import Cost, Generation, Generations, Usage
+from gate.tuning.observing import seen_of
+from gate.types import Cost, Generation, Generations, TapeEntry, Usage
 from tests.tuning.collected import POLICY, Knowing, collection_in, examples, gateway_of, policy_in
 
 CALLS = 8
@@ -387,3 +397,61 @@ def test_a_policy_that_had_no_reply_binds_nobody(tmp_path: Path) -> None:
     assert run(mended, tmp_path, 2).finished == 2
     with pytest.raises(ConfigError, match="another upstream:large"):
         run(gateway(tmp_path), tmp_path, 2)
+
+
+# --- a kill ------------------------------------------------------------------------------------------------------
+
+
+def command(folder: Path, *more: str) -> subprocess.Popen[str]:
+    """``gate collect`` on the pocket model, in a process of its own."""
+    arguments = ["collect", str(folder / "questions.jsonl"), "-p", "balanced", "-o", str(folder / "c.db"), *more]
+    root = Path(__file__).parents[2]
+    return subprocess.Popen([sys.executable, "-m", "gate", *arguments], cwd=root, stdout=subprocess.PIPE, text=True)
+
+
+def seen_in(path: Path) -> tuple[dict[int, Any], list[TapeEntry]]:
+    """Tapes of what is finished, by place, and the replies of what is under way."""
+    with Collection.open(path) as collection:
+        begun = [entry for place in collection.todo() for entry in collection.journaled(place)]
+        return {row.place: row.tape for row in collection.collected()}, begun
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no signal 9 there")
+def test_a_collector_killed_halfway_goes_on_where_it_was(tmp_path: Path) -> None:
+    n, path = 40, tmp_path / "c.db"
+    lines = [json.dumps({"question": f"Where is {fact.subject}?"}) for fact in facts()[:n]]
+    (tmp_path / "questions.jsonl").write_text("\n".join(lines), encoding="utf-8")
+    killed = command(tmp_path)
+    while killed.poll() is None and (not path.exists() or finished_in(path) < 8):
+        time.sleep(0.05)
+    killed.kill()
+    killed.communicate()
+    assert killed.returncode == -signal.SIGKILL
+    before, begun = seen_in(path)
+    assert 8 <= len(before) < n
+    assert begun, "it was killed in the middle of a question"
+
+    resumed = command(tmp_path, "--json")
+    out, _ = resumed.communicate(timeout=60)
+    assert resumed.returncode == 0
+    said = json.loads(out)
+    assert (said["finished"], said["stopped"], said["added"]["known"]) == (n, None, n)
+    after, left = seen_in(path)
+    assert not left
+    assert len(after) == n
+    # the replies that had come are those very ones, their times to the last digit: nobody asked for them again
+    assert {place: after[place] for place in before} == before
+    whole = [entry for tape in after.values() for entry in tape]
+    assert not [entry for entry in begun if entry not in whole]
+    assert said["spent"]["calls"] == sum(entry.cost.calls for entry in whole)
+    plan = load_gateway("balanced").plan
+    with Collection.open(path) as collection:
+        for row in collection.collected():
+            assert {each.stage.round_key: each.draft for each in seen_of(plan, row)} == row.answers
+
+
+def finished_in(path: Path) -> int:
+    """Read beside the process that writes, and without a word to it."""
+    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=10)) as db:
+        there = db.execute("SELECT 1 FROM sqlite_master WHERE name = 'labels'").fetchone()
+        return int(db.execute("SELECT count(tape) FROM examples").fetchone()[0]) if there else 0
