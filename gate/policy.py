@@ -207,10 +207,6 @@ class Policy(_Part):
                 yield f"the {kind} {name!r} stands twice", place
         if not self.tiers[0] or self.tiers[0][0] != "draft":
             yield "the first tier must start with 'draft'", ("tiers",)
-        rounds = {f"{name}/{book}" for name in self.ladder for book in ("closed_book", "with_passages")}
-        for name in self.rule.answer_at_in:
-            if name not in rounds:
-                yield f"there is no round {name!r}; there are {sorted(rounds)}", ("rule", "answer_at_in", name)
 
     @property
     def fingerprint(self) -> str:

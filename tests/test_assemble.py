@@ -73,6 +73,10 @@ BROKEN = {
     "upstream kind": ({"upstreams": {"small": {"kind": "poket"}}, "ladder": ["small"]}, "did you mean 'pocket'"),
     "upstream option": ({"upstreams": {"small": {"kind": "pocket", "modle": "x"}}}, "did you mean 'model'"),
     "ladder": ({"ladder": ["small", "lagre"]}, "did you mean 'large'"),
+    "round": (
+        {"rule": {"answer_at": 0.8, "answer_at_in": {"large/closed_bok": 0.9}}},
+        "did you mean 'large/closed_book'",
+    ),
     "signal": ({"signals": ["vote_shore"]}, "did you mean 'vote_share'"),
     "evidence": ({"tiers": [["draft"], ["sampels"]]}, "did you mean 'samples'"),
     "evidence of no tier": ({"evidence": {"sample": {"n": 4}}}, "did you mean 'samples'"),
@@ -85,7 +89,7 @@ BROKEN = {
     "unreachable": ({"rule": {"answer_at": 0.9}}, "nothing would ever be answered"),
     "evidence order": ({"tiers": [["draft", "meanings", "samples"]]}, "needs 'samples' gathered before it"),
     "ungathered": ({"tiers": [["draft"], ["samples"]], "signals": ["passage_score"]}, "which no tier gathers"),
-    "calibrator": ({"calibrator": "pocket.calibrater.json"}, "unknown calibrator"),
+    "calibrator": ({"calibrator": "balanced.calibrater.json"}, "unknown calibrator"),
     "retriever": ({"routes": {"retrieve": {"retriever": "wrld"}}}, "did you mean 'world'"),
     "prompt": (
         {"routes": {"retrieve": {"retriever": "world", "prompt": "with_pasages"}}},
@@ -107,8 +111,8 @@ def test_names_that_stand_for_nothing_are_refused_with_file_line_and_the_nearest
 
 def test_a_calibrator_fitted_for_other_signals_is_refused(tmp_path: Path) -> None:
     source = find("balanced")
-    (tmp_path / "pocket.calibrator.json").write_bytes((source.parent / "pocket.calibrator.json").read_bytes())
-    path = changed(tmp_path, calibrator="pocket.calibrator.json", signals=["vote_share"])
+    (tmp_path / "held.calibrator.json").write_bytes((source.parent / "balanced.calibrator.json").read_bytes())
+    path = changed(tmp_path, calibrator="held.calibrator.json", signals=["vote_share"])
     with pytest.raises(StaleCalibrator, match="fitted for"):
         load_gateway(str(path))
 

@@ -19,6 +19,9 @@ summary: for these tests
 promise:
   max_error: 0.1
   confidence: 0.9
+costs:
+  wrong: 2.0
+  abstain: 0.5
 upstreams:
   small:
     kind: pocket
@@ -44,6 +47,8 @@ rule:
   kind: threshold
   answer_at: 0.8
   closed_book_at: 0.9
+  answer_at_in:
+    large/closed_book: 0.7
   gather_above: 0.1
   otherwise: [retrieve, escalate]
 routes:
@@ -79,13 +84,14 @@ certificate:
   bound: 0.08
   segment: all
   date: "2026-01-01"
+  labels: by people
   fingerprints: {policy: abc}
 """
 LINES = FULL.splitlines()
 ROOT = "name: mine"
 OF_ITS_KIND = {"price", "timeout", "kind"}
 """Keys of an endpoint: what else stands there is for its kind to check."""
-NAMES = {"small", "large", "world", "vectors", "entails"}
+NAMES = {"small", "large", "world", "vectors", "entails", "large/closed_book"}
 ENDPOINTS = {
     number
     for section, last in (("upstreams:", "ladder:"), ("embedders:", "judges:"), ("judges:", "abstain:"))
@@ -283,6 +289,8 @@ def test_a_certificate_for_exactly_the_promise_holds(folder: Path) -> None:
 BEARING = {
     "max_error: 0.1": "max_error: 0.2",
     "confidence: 0.9": "confidence: 0.85",
+    "wrong: 2.0": "wrong: 3.0",
+    "abstain: 0.5": "abstain: 0.6",
     "prompt: 1.0": "prompt: 1.5",
     "completion: 2.0": "completion: 2.5",
     "timeout: 5": "timeout: 6",
@@ -299,6 +307,7 @@ BEARING = {
     "calibrator: vote_share": "calibrator: other.json",
     "answer_at: 0.8": "answer_at: 0.81",
     "closed_book_at: 0.9": "closed_book_at: 1.0",
+    "large/closed_book: 0.7": "large/closed_book: 0.6",
     "gather_above: 0.1": "gather_above: 0.2",
     "otherwise: [retrieve, escalate]": "otherwise: [escalate, retrieve]",
     "retriever: world": "retriever: wide",

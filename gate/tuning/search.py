@@ -60,6 +60,12 @@ class Structure:
 
     ladder: tuple[str, ...]
     otherwise: tuple[Way, ...]
+    closed_book_at: float | None = None
+    """What the policy asks at least of drafts from memory alone: the search may ask more, never less."""
+
+    def least(self, key: Round) -> float:
+        """The lowest threshold a round may have."""
+        return 0.0 if key[1] or self.closed_book_at is None else self.closed_book_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +83,16 @@ class Option:
     """Under the prices it was chosen for."""
 
 
-def structures(ladder: Sequence[str], *, retrieve: bool, escalate: bool) -> Iterator[Structure]:
+def structures(
+    ladder: Sequence[str], *, retrieve: bool, escalate: bool, closed_book_at: float | None = None
+) -> Iterator[Structure]:
     """Every ladder that keeps the order of the given one, with every order of ways that differs in it."""
     for size in range(1, (len(ladder) if escalate else 1) + 1):
         for chosen in combinations(ladder, size) if escalate else [tuple(ladder[:1])]:
             for otherwise in ORDERS:
                 fits = (Action.RETRIEVE in otherwise) <= retrieve and (Action.ESCALATE in otherwise) == (size > 1)
                 if fits:
-                    yield Structure(chosen, otherwise)
+                    yield Structure(chosen, otherwise, closed_book_at)
 
 
 def best(terrain: Terrain, structure: Structure, prices: Prices) -> Option:
@@ -112,7 +120,8 @@ def _at(terrain: Terrain, structure: Structure, prices: Prices, gather_above: fl
         for key in reversed(rounds):
             onward = _onward(terrain, structure, key, costs, prices)
             tiers = terrain.rounds[key]
-            thresholds[key] = _threshold(tiers, reach[key], onward, prices, gather_above, terrain.complete)
+            grid = [threshold for threshold in GRID if threshold >= structure.least(key)]
+            thresholds[key] = _threshold(tiers, grid, reach[key], onward, prices, gather_above, terrain.complete)
             costs[key] = _cost(tiers, thresholds[key], onward, prices, gather_above, terrain.complete)
         rule = _rule(structure, thresholds, gather_above)
         reach = _reach(terrain, structure, rule, rounds)
@@ -137,21 +146,30 @@ def between(terrain: Terrain, safer: Option, bolder: Option, prices: Prices) -> 
 
 
 def _mixed(one: float, other: float, share: float) -> float:
+    if one == other:
+        return one
     a, b = (float(np.log(t / (1 - t))) for t in (min(max(one, ALWAYS), 1 - 1e-4), min(max(other, ALWAYS), 1 - 1e-4)))
     return round(1 / (1 + float(np.exp(-(a + share * (b - a))))), 4)
 
 
 def _rule(structure: Structure, thresholds: dict[Round, float], gather_above: float) -> ThresholdRule:
-    named = {Stage(name, passages).round_key: threshold for (name, passages), threshold in thresholds.items()}
-    general = next((threshold for threshold in named.values() if threshold < NEVER), NEVER)
-    apart = {key: threshold for key, threshold in named.items() if threshold != general}
-    return ThresholdRule(
-        answer_at=general, answer_at_in=apart, gather_above=gather_above, otherwise=structure.otherwise
-    )
+    stages = {Stage(name, passages): threshold for (name, passages), threshold in thresholds.items()}
+    general = next((threshold for threshold in stages.values() if threshold < NEVER), NEVER)
+    rule = ThresholdRule(answer_at=general, gather_above=gather_above, otherwise=structure.otherwise)
+    if structure.closed_book_at is not None:
+        rule = rule.model_copy(update={"closed_book_at": structure.closed_book_at})
+    apart = {s.round_key: t for s, t in stages.items() if rule.threshold(s) != t}
+    return rule.model_copy(update={"answer_at_in": apart}) if apart else rule
 
 
 def _threshold(
-    tiers: Sequence[Confident], reached: Bools, onward: Array, prices: Prices, gather_above: float, complete: bool
+    tiers: Sequence[Confident],
+    grid: Sequence[float],
+    reached: Bools,
+    onward: Array,
+    prices: Prices,
+    gather_above: float,
+    complete: bool,
 ) -> float:
     """The one of the grid at which those who get here cost least; the highest of several."""
     there = tiers[0].column.there
@@ -160,9 +178,9 @@ def _threshold(
         return NEVER
     rows = np.flatnonzero(mine)
     cut = [_rows(tier, rows) for tier in tiers]
-    totals = [float(_cost(cut, t, onward[rows], prices, gather_above, complete).sum()) for t in GRID]
+    totals = [float(_cost(cut, t, onward[rows], prices, gather_above, complete).sum()) for t in grid]
     low = min(totals)
-    return max(t for t, total in zip(GRID, totals, strict=True) if total <= low + 1e-12 * (1 + abs(low)))
+    return max(t for t, total in zip(grid, totals, strict=True) if total <= low + 1e-12 * (1 + abs(low)))
 
 
 def _rows(tier: Confident, rows: np.ndarray[tuple[int], np.dtype[np.intp]]) -> Confident:

@@ -75,8 +75,15 @@ class CollectionSource:
     def structures(self, policy: Policy) -> Sequence[Structure]:
         if self.thresholds_only:
             return [_own_structure(policy)]
-        routes = policy.routes
-        return list(structures(policy.ladder, retrieve=routes.retrieve is not None, escalate=routes.escalate))
+        routes, least = policy.routes, policy.rule.closed_book_at
+        return list(
+            structures(
+                policy.ladder,
+                retrieve=routes.retrieve is not None,
+                escalate=routes.escalate,
+                closed_book_at=least,
+            )
+        )
 
     def table(self, plan: Plan) -> Table:
         return observed(self.split("fit"), plan)
@@ -160,4 +167,5 @@ def _own_structure(policy: Policy) -> Structure:
         closed.add(Action.RETRIEVE)
     if not policy.routes.escalate or len(policy.ladder) < 2:
         closed.add(Action.ESCALATE)
-    return Structure(policy.ladder, tuple(way for way in policy.rule.otherwise if way not in closed))
+    ways = tuple(way for way in policy.rule.otherwise if way not in closed)
+    return Structure(policy.ladder, ways, policy.rule.closed_book_at)
