@@ -12,7 +12,6 @@ import pytest
 import yaml
 
 from gate.assemble import assemble, load_gateway
-from gate.calibration import LogisticCalibrator
 from gate.calibration.unfitted import Unfitted
 from gate.errors import ConfigError, ReplayGap, StaleCalibrator, UnknownName
 from gate.gateway import Gateway
@@ -126,12 +125,12 @@ def test_a_calibrator_that_is_given_runs_in_the_place_of_the_one_named(named: st
     gateway = assemble(file, Unfitted())
     assert gateway.plan.calibrator == Unfitted()
     assert gateway.running["calibrator"] == "unfitted"
-    given = LogisticCalibrator.load(find("balanced").with_name("pocket.calibrator.json"))
+    given = load_gateway("balanced").plan.calibrator
     assert assemble(file, given).running == {**gateway.running, "calibrator": given.fingerprint}
 
 
 def test_a_calibrator_that_is_given_must_fit_too(tmp_path: Path) -> None:
-    given = LogisticCalibrator.load(find("balanced").with_name("pocket.calibrator.json"))
+    given = load_gateway("balanced").plan.calibrator
     path = changed(tmp_path, signals=["vote_share"])
     with pytest.raises(StaleCalibrator, match=r"changed\.yaml:\d+: "):
         assemble(read(path), given)
