@@ -13,7 +13,7 @@ import threading
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -121,13 +121,11 @@ class Collection:
     def _open(cls, path: Path) -> Self:
         if path.is_file() and path.stat().st_size and not is_collection(path):
             raise ConfigError("this file is no collection of 'gate collect'", where=str(path))
-        with _told(path):
+        with _told(path), ExitStack() as unless_prepared:
             connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
-            try:
-                _prepare(connection, path)
-            except BaseException:
-                connection.close()
-                raise
+            unless_prepared.callback(connection.close)
+            _prepare(connection, path)
+            unless_prepared.pop_all()
         return cls(path, connection)
 
     def close(self) -> None:
