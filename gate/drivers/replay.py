@@ -36,8 +36,8 @@ T = TypeVar("T")
 class ReplayDriver:
     """Answers every effect from a tape, so that a flow can be run again with no calls.
 
-    With ``prices``, a request for answers can also be answered with the first of a recorded reply to the same
-    request for more of them; its cost is reckoned anew, but for the time, of which only the longer is known. Raises
+    With ``prices``, a request for answers can also be answered with the first of a recorded reply to the same request
+    for more of them; its cost is reckoned anew, but for the time, of which only the longer is known. Raises
     `ReplayGap` when the flow asks for something the tape does not hold: such a flow cannot be judged from it.
     """
 

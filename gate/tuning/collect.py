@@ -87,10 +87,10 @@ class _Memory:
         return None
 
     def note(self) -> None:
-        came = self.recording.tape[self._noted :]
-        self._noted += len(came)
-        self.cut = self.cut or any(cut_by_budget(entry, self._asked.get(entry.key)) for entry in came)
-        self._collection.journal(self._place, came)
+        if came := self.recording.tape[self._noted :]:
+            self._noted += len(came)
+            self.cut = self.cut or any(cut_by_budget(entry, self._asked.get(entry.key)) for entry in came)
+            self._collection.journal(self._place, came)
 
     @property
     def calls_held(self) -> int:
