@@ -210,8 +210,9 @@ class Policy(_Part):
 
     @property
     def fingerprint(self) -> str:
-        """Hash of everything that bears on a decision: not the name, the summary or the certificate itself."""
-        content = self.model_dump(exclude={"name", "summary", "certificate"})
+        """Hash of everything that bears on a decision: not the name, the summary or the certificate itself, nor the
+        costs, by which tuning chooses among policies that all keep the promise."""
+        content = self.model_dump(exclude={"name", "summary", "costs", "certificate"})
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 

@@ -23,7 +23,7 @@ from gate.tuning.conversations import question_key
 from gate.tuning.observing import stages_of
 from gate.tuning.splits import Shares
 from gate.tuning.table import Table, TableMaker
-from gate.types import Message, Question, Stage
+from gate.types import Action, Message, Question, Stage
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,16 +52,25 @@ Records = Iterable[tuple[str, Mapping[str, Any]]]
 
 
 def logged(
-    log: Records, plan: Plan, audits: Mapping[str, Audit], *, shares: Shares | None = None, audited_only: bool = False
+    log: Records,
+    plan: Plan,
+    audits: Mapping[str, Audit],
+    *,
+    shares: Shares | None = None,
+    audited_only: bool = False,
+    held_back: bool = False,
 ) -> LogTable:
-    """Decisions of a log as a table. Raises `ConfigError` for a line that is no decision."""
+    """Decisions of a log as a table: all, or those audited, and where ``held_back`` those beside that were abstentions.
+
+    Raises `ConfigError` for a line that is no decision.
+    """
     maker = TableMaker(tuple(signal.name for signal in plan.signals), stages_of(plan), complete=False)
     known = {stage.key for stage in maker.order}
     decisions, recorded = 0, []
     for where, record in log:
         decisions += 1
         audit = audits.get(str(record.get("id")))
-        if audit is None and audited_only:
+        if audit is None and audited_only and not (held_back and record.get("action") == Action.ABSTAIN):
             continue
         try:
             if _add(maker, known, record, audit, shares):
@@ -99,10 +108,11 @@ def _parsed(line: bytes, where: str) -> Mapping[str, Any]:
 def _add(
     maker: TableMaker, known: set[str], record: Mapping[str, Any], audit: Audit | None, shares: Shares | None
 ) -> bool:
-    steps = _stages(record["steps"])
-    if not steps or not all(key in known for key, _, _ in steps):
+    gone_through = _stages(record["steps"])
+    steps = [step for step in gone_through if step[0] in known]
+    if not steps:
         return False
-    last = steps[-1][0].rpartition("/")[0]  # all tiers of a round have the same draft
+    last = gone_through[-1][0].rpartition("/")[0]  # all tiers of a round have the same draft
     split = shares.split(_split_key(record)) if shares else ""
     maker.begin(record["id"], audit.segment if audit else "", split, 1 / audit.probability if audit else 1.0)
     for key, step, cost in steps:

@@ -21,7 +21,7 @@ from gate.tuning.judging import judge
 from gate.tuning.observing import labelled, observed
 from gate.tuning.search import Structure, structures
 from gate.tuning.splits import Shares
-from gate.tuning.table import Table
+from gate.tuning.table import Bools, Table
 from gate.tuning.variants import Variant, variants
 from gate.tuning.walk import Terrain, walk
 from gate.types import Action
@@ -138,7 +138,7 @@ class LogSource:
         unknown = walked.unknown | (walked.answered & np.isnan(walked.correct))
         wrong = unknown | (walked.answered & (walked.correct == 0.0))
         out = walked.answered | unknown
-        uneven = bool((table.weights != 1.0).any())
+        uneven = bool((table.weights != table.weights[:1]).any())
         return Counted(
             asked=len(table),
             answered=int(out.sum()),
@@ -149,16 +149,34 @@ class LogSource:
         )
 
     def left_out(self) -> str:
-        without = self._read.decisions - len(self._read.table) if self._read else 0
-        return f"{without} decisions have no label, or are of other upstreams than the policy's" if without else ""
+        if self._read is None:
+            return ""
+        audited = int(self._audited(self._read).sum())
+        without = self._read.decisions - audited
+        said = f"{without} decisions have no label, or are of other upstreams than the policy's" if without else ""
+        if len(self._read.table) == audited:
+            return said
+        return f"{said}; no abstention was audited: policies that would answer those are taken to answer them wrongly"
 
     def _log(self, plan: Plan) -> LogTable:
+        """The audited decisions.
+
+        Where no abstention was audited although there are some, they are all there, without a label: else a policy
+        that answers more than was answered would be judged by the answers of the one that did not.
+        """
         if self._read is None:
-            self._read = logged(records(self.path), plan, self.audits, shares=self.shares, audited_only=True)
-            if not len(self._read.table):
-                said = f"none of its {self._read.decisions} decisions bears the id of one of {len(self.audits)} labels"
+            read = logged(records(self.path), plan, self.audits, shares=self.shares, audited_only=True, held_back=True)
+            audited = self._audited(read)
+            if not audited.any():
+                said = f"none of its {read.decisions} decisions bears the id of one of {len(self.audits)} labels"
                 raise ConfigError(said, where=self.where)
+            if (audited & (read.recorded == Action.ABSTAIN)).any():
+                read = LogTable(read.table.where(audited), read.recorded[audited], read.decisions)
+            self._read = read
         return self._read
+
+    def _audited(self, read: LogTable) -> Bools:
+        return np.array([id_ in self.audits for id_ in read.table.ids], dtype=np.bool_)
 
 
 def _own_structure(policy: Policy) -> Structure:

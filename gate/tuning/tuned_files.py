@@ -44,7 +44,7 @@ def write(tuned: Tuned, file: PolicyFile, paths: Paths, *, overwrite: bool) -> N
     """The policy last, so that it never stands there without its calibrator."""
     if tuned.policy is None or tuned.calibrator is None:
         raise ValueError("nothing was certified: there is no policy to write")
-    text = file.path.read_text(encoding="utf-8")
+    text = file.path.read_bytes().decode("utf-8")  # with its own ends of lines
     policy = rewritten(text, file.policy, tuned.policy, source=file.path, target=paths.policy)
     for path, content in (
         (paths.calibrator, tuned.calibrator.dump()),
@@ -103,7 +103,10 @@ def _option(option: Option) -> dict[str, Any]:
 
 
 def frontier(path: Path) -> tuple[FrontierPoint, ...]:
-    """Policies that were tested, for a report: not more than can be told apart. None where there is no record."""
+    """Policies that were tested, for a report: not more than can be told apart. Empty where there is no record.
+
+    Raises `ConfigError` for a file that is none.
+    """
     if not path.is_file():
         return ()
     try:
@@ -119,7 +122,7 @@ def frontier(path: Path) -> tuple[FrontierPoint, ...]:
             )
             for test in tests
         )
-    except (ValueError, KeyError, TypeError, ZeroDivisionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError) as error:
         raise ConfigError(f"not a record of 'gate tune': {error}", where=str(path)) from error
 
 
