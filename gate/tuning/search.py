@@ -264,8 +264,9 @@ def _onward(terrain: Terrain, structure: Structure, key: Round, costs: dict[Roun
     for action in reversed(structure.otherwise):
         to = opened(structure.ladder, key, action)
         if to is not None and to in costs:
-            unseen = onward if terrain.complete else np.full(terrain.n, prices.wrong)
-            onward = np.where(terrain.rounds[to][0].column.there, costs[to], unseen)
+            first = terrain.rounds[to][0].column
+            onward = np.where(terrain.unseen(first.stage), prices.wrong, onward)
+            onward = np.where(first.there, costs[to], onward)
     return onward
 
 
