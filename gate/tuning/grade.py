@@ -130,10 +130,12 @@ def _report(collection: Collection, failed: int, cost: Cost) -> GradeReport:
 def take_labels(collection: Collection, labels: dict[tuple[str, str], bool], rows: dict[tuple[str, str], str]) -> int:
     """Put in labels that people gave; returns how many say otherwise than the label that was there.
 
-    ``rows`` holds who said so, by the same keys. Raises `ConfigError` for an answer that the collection does not have.
+    ``rows`` holds who said so, by the same keys. A label that stands as a grader gave it, under that grader's name, is
+    nobody's: whoever agrees with it says so by a name. Else a file that nobody looked at would speak for the grader.
+    Raises `ConfigError` for an answer that the collection does not have.
     """
-    known: dict[tuple[str, str], bool | None] = {
-        (row.example.id, answer): row.correct(answer)
+    known = {
+        (row.example.id, answer): row.labels.get(answer)
         for row in collection.collected()
         for answer in row.answers.values()
     }
@@ -144,8 +146,17 @@ def take_labels(collection: Collection, labels: dict[tuple[str, str], bool], row
             f"{strangers[0]!r}: was the answer's text changed?",
             where=str(collection.path),
         )
-    changed = sum(known[key] is not None and known[key] != correct for key, correct in labels.items())
-    collection.label({key: Label(correct, rows.get(key) or "person", human=True) for key, correct in labels.items()})
+    given: dict[tuple[str, str], Label] = {}
+    changed = 0
+    for key, correct in labels.items():
+        held, who = known[key], rows.get(key, "")
+        by_grader = held is not None and who == held.grader
+        if held is not None and held.correct is not None and held.correct != correct:
+            changed += 1
+        elif by_grader and held is not None and held.correct is not None:
+            continue
+        given[key] = Label(correct, "person" if by_grader or not who else who, human=True)
+    collection.label(given)
     return changed
 
 

@@ -220,7 +220,10 @@ def test_labels_go_out_to_a_file_and_come_back_from_it(tmp_path: Path) -> None:
         assert rows[0] == LabelRow("a", "Paris", "What is a?", ("Paris",), True, "exact", None, rows[0].note)
         write_labels(tmp_path / "labels.csv", rows)
         who = {(row.id, row.answer): row.grader for row in read_label_rows(tmp_path / "labels.csv")}
-        assert take_labels(collection, read_labels(tmp_path / "labels.csv"), who) == 0
+        back = read_labels(tmp_path / "labels.csv")
+        assert take_labels(collection, back, who) == 0
+        assert run(collection, grader("exact")).by_people == 0, "nobody looked at them"
+        assert take_labels(collection, back, dict.fromkeys(who, "ann")) == 0
         assert run(collection, grader("exact")).by_people == 5
 
 
