@@ -23,7 +23,6 @@ from pydantic_core import PydanticCustomError
 from gate.errors import ConfigError, UnknownName
 from gate.prompts import locate
 from gate.rules.threshold import ThresholdRule
-from gate.types import Stage
 
 Place = tuple[str | int, ...]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
@@ -208,10 +207,6 @@ class Policy(_Part):
                 yield f"the {kind} {name!r} stands twice", place
         if not self.tiers[0] or self.tiers[0][0] != "draft":
             yield "the first tier must start with 'draft'", ("tiers",)
-        rounds = [Stage(name, passages).round_key for name in self.ladder for passages in (False, True)]
-        for name in self.rule.answer_at_in:
-            if name not in rounds:
-                yield f"there is no round {name!r}; there are {', '.join(rounds)}", ("rule", "answer_at_in", name)
 
     @property
     def fingerprint(self) -> str:

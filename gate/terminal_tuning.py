@@ -52,7 +52,7 @@ def collected(done: CollectReport, added: Added) -> RenderableType:
     if added.repeated:
         lines.insert(0, Text(f"{added.repeated} questions are the same as another, and are asked once"))
     if done.failed:
-        lines.append(Text(f"{done.failed} had no first draft: run again to try again", style="yellow"))
+        lines.append(Text(f"requests of {done.failed} failed: run again to try again", style="yellow"))
     if done.stopped:
         lines.append(Text(f"stopped: {done.stopped}", style="yellow"))
     return Group(*lines)

@@ -6,13 +6,13 @@ For a price of a wrong answer and one of an abstention, the best policy minimise
 
 (Chow 1970 for one model; Chen et al. 2023, FrugalGPT, for a ladder). Thresholds are found round by round from the last
 to the first, each exactly on a grid given what moving on costs, for the questions that get there; a few sweeps settle
-who gets there. Going through prices from high to low gives policies from the safest to the boldest: the sequence that
-certification walks.
+who gets there, and from what they settle on they begin again with one round shut or wide open. Going through prices
+from high to low gives policies from the safest to the boldest: the sequence that certification walks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -60,6 +60,12 @@ class Structure:
 
     ladder: tuple[str, ...]
     otherwise: tuple[Way, ...]
+    closed_book_at: float | None = None
+    """What the policy asks at least of drafts from memory alone: the search may ask more, never less."""
+
+    def least(self, key: Round) -> float:
+        """The lowest threshold a round may have."""
+        return 0.0 if key[1] or self.closed_book_at is None else self.closed_book_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,45 +83,63 @@ class Option:
     """Under the prices it was chosen for."""
 
 
-def structures(ladder: Sequence[str], *, retrieve: bool, escalate: bool) -> Iterator[Structure]:
+def structures(
+    ladder: Sequence[str], *, retrieve: bool, escalate: bool, closed_book_at: float | None = None
+) -> Iterator[Structure]:
     """Every ladder that keeps the order of the given one, with every order of ways that differs in it."""
     for size in range(1, (len(ladder) if escalate else 1) + 1):
         for chosen in combinations(ladder, size) if escalate else [tuple(ladder[:1])]:
             for otherwise in ORDERS:
                 fits = (Action.RETRIEVE in otherwise) <= retrieve and (Action.ESCALATE in otherwise) == (size > 1)
                 if fits:
-                    yield Structure(chosen, otherwise)
+                    yield Structure(chosen, otherwise, closed_book_at)
 
 
 def best(terrain: Terrain, structure: Structure, prices: Prices) -> Option:
     """The thresholds of least expected cost on these questions. Unlabelled answers count as wrong."""
-    options = (_at(terrain, structure, prices, gather_above) for gather_above in _gathers(terrain))
-    return min(options, key=lambda option: option.expected_cost)
+    rounds = _rounds(terrain, structure)
+    everyone = {key: terrain.rounds[key][0].column.there for key in rounds}
+    options = (_at(terrain, structure, prices, gather_above, everyone) for gather_above in _gathers(terrain))
+    found = min(options, key=_expected_cost)
+    thresholds = {key: found.rule.threshold(Stage(*key)) for key in rounds}
+    # thresholds that are best one by one need not be best together: begin again with one round shut, or wide open
+    others = ({**thresholds, key: end} for key in rounds[:-1] for end in (NEVER, ALWAYS) if thresholds[key] != end)
+    rules = (_rule(structure, each, found.rule.gather_above) for each in others)
+    reaches = (_reach(terrain, structure, rule, rounds) for rule in rules)
+    again = [_at(terrain, structure, prices, found.rule.gather_above, reach) for reach in reaches]
+    return min([found, *again], key=_expected_cost)
+
+
+def _expected_cost(option: Option) -> float:
+    return option.expected_cost
 
 
 def _gathers(terrain: Terrain) -> tuple[float, ...]:
     return GATHER if any(len(tiers) > 1 for tiers in terrain.rounds.values()) else GATHER[:1]
 
 
-def _at(terrain: Terrain, structure: Structure, prices: Prices, gather_above: float) -> Option:
-    rounds = [
-        (name, passages)
-        for name in structure.ladder
-        for passages in ((False, True) if Action.RETRIEVE in structure.otherwise else (False,))
-        if (name, passages) in terrain.rounds
-    ]
-    reach: dict[Round, Bools] = {key: terrain.rounds[key][0].column.there for key in rounds}
-    rule = _rule(structure, dict.fromkeys(rounds, 0.5), gather_above)
+def _rounds(terrain: Terrain, structure: Structure) -> list[Round]:
+    books = (False, True) if Action.RETRIEVE in structure.otherwise else (False,)
+    return [(name, passages) for name in structure.ladder for passages in books if (name, passages) in terrain.rounds]
+
+
+def _at(
+    terrain: Terrain, structure: Structure, prices: Prices, gather_above: float, reach: Mapping[Round, Bools]
+) -> Option:
+    """Sweeps from where so many get to each round."""
+    found: list[Option] = []
     for _ in range(_SWEEPS):
         costs: dict[Round, Array] = {}
         thresholds: dict[Round, float] = {}
-        for key in reversed(rounds):
+        for key in reversed(list(reach)):
             onward = _onward(terrain, structure, key, costs, prices)
-            thresholds[key] = _threshold(terrain, key, reach[key], onward, prices, gather_above)
+            least = structure.least(key)
+            thresholds[key] = _threshold(terrain, key, least, reach[key], onward, prices, gather_above)
             costs[key] = _cost(terrain.rounds[key], thresholds[key], onward, prices, gather_above, terrain.complete)
         rule = _rule(structure, thresholds, gather_above)
-        reach = _reach(terrain, structure, rule, rounds)
-    return _option(terrain, structure, rule, prices)
+        found.append(_option(terrain, structure, rule, prices))
+        reach = _reach(terrain, structure, rule, list(reach))
+    return min(found, key=_expected_cost)
 
 
 def between(terrain: Terrain, safer: Option, bolder: Option, prices: Prices) -> Iterator[Option]:
@@ -143,18 +167,25 @@ def _mixed(one: float, other: float, share: float) -> float:
 
 
 def _rule(structure: Structure, thresholds: dict[Round, float], gather_above: float) -> ThresholdRule:
-    named = {Stage(name, passages).round_key: threshold for (name, passages), threshold in thresholds.items()}
-    general = next((threshold for threshold in named.values() if threshold < NEVER), NEVER)
-    apart = {key: threshold for key, threshold in named.items() if threshold != general}
-    return ThresholdRule(
-        answer_at=general, answer_at_in=apart, gather_above=gather_above, otherwise=structure.otherwise
-    )
+    stages = {Stage(name, passages): threshold for (name, passages), threshold in thresholds.items()}
+    general = next((threshold for threshold in stages.values() if threshold < NEVER), NEVER)
+    rule = ThresholdRule(answer_at=general, gather_above=gather_above, otherwise=structure.otherwise)
+    if structure.closed_book_at is not None:
+        rule = rule.model_copy(update={"closed_book_at": structure.closed_book_at})
+    apart = {s.round_key: t for s, t in stages.items() if rule.threshold(s) != t}
+    return rule.model_copy(update={"answer_at_in": apart}) if apart else rule
 
 
 def _threshold(
-    terrain: Terrain, key: Round, reached: Bools, onward: Array, prices: Prices, gather_above: float
+    terrain: Terrain,
+    key: Round,
+    least: float,
+    reached: Bools,
+    onward: Array,
+    prices: Prices,
+    gather_above: float,
 ) -> float:
-    """The one of the grid at which those who get here cost least; the highest of several."""
+    """The one of the grid, from ``least`` up, at which those who get here cost least; the highest of several."""
     tiers = terrain.rounds[key]
     there = tiers[0].column.there
     mine = reached if int(reached.sum()) >= ENOUGH else there
@@ -162,10 +193,44 @@ def _threshold(
         return NEVER
     rows = np.flatnonzero(mine)
     cut = [_rows(tier, rows) for tier in tiers]
-    weights = terrain.weights[rows]
-    totals = [float(weights @ _cost(cut, t, onward[rows], prices, gather_above, terrain.complete)) for t in GRID]
-    low = min(totals)
-    return max(t for t, total in zip(GRID, totals, strict=True) if total <= low + 1e-12 * (1 + abs(low)))
+    totals = _totals(cut, terrain.weights[rows], onward[rows], prices, gather_above, terrain.complete)
+    open_to = [(t, float(total)) for t, total in zip(GRID, totals, strict=True) if t >= least]
+    low = min(total for _, total in open_to)
+    return max(t for t, total in open_to if total <= low + 1e-9 * (1 + abs(low)))
+
+
+def _totals(
+    tiers: Sequence[Confident], weights: Array, onward: Array, prices: Prices, gather_above: float, complete: bool
+) -> Array:
+    """What all questions cost together from this round on, at each threshold of the grid.
+
+    What a question costs is a step function of the threshold: it is answered in the first tier that is sure enough.
+    """
+    grid, n = np.array(GRID), len(weights)
+    jumps, paid = np.zeros(len(grid) + 1), np.zeros(n)
+    alive, top = np.ones(n, np.bool_), np.full(n, -np.inf)
+
+    def add(cost: Array, of: Bools, above: Array, upto: Array) -> None:
+        """To every threshold t with above < t <= upto."""
+        for ends, sign in ((above, 1.0), (upto, -1.0)):
+            places = np.searchsorted(grid, ends[of], side="right")
+            jumps[:] += sign * np.bincount(places, weights[of] * cost[of], len(jumps))
+
+    for tier, now in enumerate(tiers):
+        paid += np.where(alive, now.column.costs["money"], 0.0)
+        surest = np.where(alive & now.sure, np.maximum(top, now.p), top)
+        add(paid + np.where(now.column.correct == 1.0, 0.0, prices.wrong), alive, top, surest)
+        last = tier + 1 == len(tiers)
+        wanted = np.zeros_like(alive) if last else alive & now.column.whole & (now.p >= gather_above)
+        going_on = wanted if last else wanted & tiers[tier + 1].column.there
+        ahead = onward if complete else np.where(wanted, prices.wrong, onward)
+        add(paid + ahead, alive & ~going_on, surest, np.full(n, np.inf))
+        alive, top = going_on, surest
+    totals = np.cumsum(jumps)[:-1]
+    # for what nothing satisfies no more evidence is bought
+    never = grid >= NEVER
+    totals[never] = weights @ _cost(tiers, NEVER, onward, prices, gather_above, complete) if never.any() else 0.0
+    return totals
 
 
 def _rows(tier: Confident, rows: np.ndarray[tuple[int], np.dtype[np.intp]]) -> Confident:

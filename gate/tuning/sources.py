@@ -57,7 +57,11 @@ class Source(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+HELD = 2_000
+"""Questions of a split that are kept in memory between one policy and the next, at most; more are read again."""
+
+
+@dataclass(slots=True)
 class CollectionSource:
     """Every variant and structure, by running the pipeline on the replies."""
 
@@ -65,6 +69,7 @@ class CollectionSource:
     shares: Shares
     thresholds_only: bool = False
     """Whether evidence, ladder and routes stay as they are."""
+    _held: dict[str, tuple[Collected, ...]] = field(default_factory=dict, repr=False)
 
     @property
     def where(self) -> str:
@@ -76,8 +81,15 @@ class CollectionSource:
     def structures(self, policy: Policy) -> Sequence[Structure]:
         if self.thresholds_only:
             return [_own_structure(policy)]
-        routes = policy.routes
-        return list(structures(policy.ladder, retrieve=routes.retrieve is not None, escalate=routes.escalate))
+        routes, least = policy.routes, policy.rule.closed_book_at
+        return list(
+            structures(
+                policy.ladder,
+                retrieve=routes.retrieve is not None,
+                escalate=routes.escalate,
+                closed_book_at=least,
+            )
+        )
 
     def table(self, plan: Plan) -> Table:
         return observed(self.split("fit"), plan)
@@ -94,7 +106,18 @@ class CollectionSource:
         return Counted(asked, answered, wrong, money / max(1, asked), unknown)
 
     def split(self, name: str) -> Iterator[Collected]:
-        return (row for row in labelled(self.collection) if self.shares.of(row.example) == name)
+        """The labelled questions of a split. Every policy is run on them: those of a small split are read once."""
+        if name in self._held:
+            yield from self._held[name]
+            return
+        first: list[Collected] = []
+        for row in labelled(self.collection):
+            if self.shares.of(row.example) == name:
+                if len(first) <= HELD:
+                    first.append(row)
+                yield row
+        if len(first) <= HELD:
+            self._held[name] = tuple(first)
 
     def left_out(self) -> str:
         asked, done = self.collection.count()
@@ -180,4 +203,5 @@ def _own_structure(policy: Policy) -> Structure:
         closed.add(Action.RETRIEVE)
     if not policy.routes.escalate or len(policy.ladder) < 2:
         closed.add(Action.ESCALATE)
-    return Structure(policy.ladder, tuple(way for way in policy.rule.otherwise if way not in closed))
+    ways = tuple(way for way in policy.rule.otherwise if way not in closed)
+    return Structure(policy.ladder, ways, policy.rule.closed_book_at)
