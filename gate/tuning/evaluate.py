@@ -20,7 +20,7 @@ from gate.calibration.metrics import aurc, auroc, excess_aurc, fpr_at_recall, ri
 from gate.calibration.proper_scores import brier
 from gate.calibration.significance import Metric, bootstrap_metric
 from gate.errors import ConfigError
-from gate.tuning.estimates import Array, Estimate, Mask, bound, mean, quantile, share
+from gate.tuning.estimates import UNKNOWN, Array, Estimate, Mask, bound, mean, quantile, share
 from gate.tuning.judgements import Judgements
 
 FEWEST = 30
@@ -139,7 +139,7 @@ class Evaluation:
     without_gate: Estimate
     """Accuracy of the first draft, let through always."""
     right_of_all: Estimate
-    """Share of the labelled questions that were answered, and right."""
+    """Share of the labelled questions that were answered, and right; not known where no abstention has a label."""
     right_kept: Estimate
     """Of the last drafts that were right, the share let through."""
     right_lost: int
@@ -196,7 +196,7 @@ def evaluate(
         risk=share(let_through.correct == 0, let_through.weights, confidence),
         bound=bound(let_through.correct == 0, let_through.weights, confidence),
         without_gate=share(first.first_correct == 1, first.weights, confidence),
-        right_of_all=share(right_answer, known.weights, confidence),
+        right_of_all=UNKNOWN if _only_answers_known(rows) else share(right_answer, known.weights, confidence),
         right_kept=share(right.answered, right.weights, confidence),
         right_lost=int((~right.answered).sum()),
         actions=tuple(_actions(rows)),
@@ -239,6 +239,10 @@ def check(judgements: Judgements) -> None:
 def is_weighted(judgements: Judgements) -> bool:
     """Whether some labels stand for more than others."""
     return len(np.unique(judgements.weights[judgements.labelled])) > 1
+
+
+def _only_answers_known(rows: Judgements) -> bool:
+    return not rows.answered.all() and not (rows.labelled & ~rows.answered).any()
 
 
 def _actions(rows: Judgements) -> Iterator[ActionShare]:

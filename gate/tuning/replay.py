@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,8 @@ class Replayed:
     """What a policy makes of a log."""
 
     judgements: Judgements
-    """Without the signals' values. ``correct`` is nan where nobody checked the draft it would have ended with."""
+    """Without the signals' values. ``correct`` is nan where nobody checked the draft it would have ended with, and
+    ``first_correct`` everywhere unless all drafts that were checked are first ones."""
     recorded: Mapping[str, int]
     """How the same decisions ended at the time, by action."""
     changed: int
@@ -75,6 +76,9 @@ def replay(gateway: Gateway, log: Path, audits: Mapping[str, Audit]) -> Replayed
     if count > 1:
         raise ConfigError(f"the decision {repeated!r} stands {count} times in this log: take one out", where=str(log))
     strangers = len(audits) - len(judging.checked)
+    if np.isnan(made.first_correct[np.isin(made.ids, list(audits))]).any():
+        # first drafts that were checked are then those that were let through: they say nothing of first drafts at large
+        made = replace(made, first_correct=np.full(len(made), np.nan))
     return Replayed(made, judging.recorded, judging.changed, +judging.gaps, strangers)
 
 

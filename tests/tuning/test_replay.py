@@ -22,7 +22,7 @@ from gate.policy import PolicyFile, find, read
 from gate.tuning.decision_log import ELSEWHERE, NOTHING_GATHERED, Audit, records
 from gate.tuning.evaluate import evaluate
 from gate.tuning.replay import Replayed, replay
-from gate.types import Question, Stage, TraceRecord
+from gate.types import Action, Question, Stage, TraceRecord
 from tests.tuning.logs import Json, decision, policy_in, served, step, written
 
 ZERO, ONE = Stage("small"), Stage("small", tier=1)
@@ -34,6 +34,11 @@ def changed(file: PolicyFile, **rule: Any) -> Gateway:
     policy = file.policy
     update = {"rule": policy.rule.model_copy(update=rule), "certificate": None}
     return assemble(dataclasses.replace(file, policy=policy.model_copy(update=update)))
+
+
+def everywhere(threshold: float) -> Gateway:
+    """``balanced`` with one threshold for all drafts."""
+    return changed(read(find("balanced")), answer_at=threshold, answer_at_in={}, closed_book_at=None)
 
 
 # --- a policy over its own log -----------------------------------------------------------------------------------
@@ -76,12 +81,12 @@ def test_with_text_and_without_the_same_is_told_of_another_policy(
         trace = TraceFile(tmp_path / f"{text}.jsonl", text=text)
         for record in traces:
             trace.append(record)
-    looser = changed(read(find("balanced")), answer_at=0.5)
+    looser = everywhere(0.5)
     full, bare = (replay(looser, tmp_path / f"{text}.jsonl", {}) for text in (True, False))
     assert bare.changed > 0
     actions = dict(zip(full.judgements.ids, full.judgements.actions, strict=True))
     assert [actions[id_] for id_ in bare.judgements.ids] == list(bare.judgements.actions)
-    stricter = replay(changed(read(find("balanced")), answer_at=0.95), tmp_path / "False.jsonl", {})
+    stricter = replay(everywhere(0.97), tmp_path / "False.jsonl", {})
     assert [reason.startswith(OTHER_WAY) for reason in stricter.gaps] == [True]
     assert len(stricter.judgements) + sum(stricter.gaps.values()) == len(traces)
 
@@ -176,6 +181,23 @@ def test_labels_go_with_the_draft_that_was_checked(tmp_path: Path) -> None:
         over(tmp_path, *log, audits={"z": Audit(True)})
 
 
+def test_labels_of_last_drafts_say_nothing_of_first_ones_in_general(
+    pocket: tuple[Gateway, list[TraceRecord]], tmp_path: Path
+) -> None:
+    """First drafts that were also the last are those the policy was sure of: their share would flatter the model."""
+    gateway, traces = pocket
+    trace = TraceFile(tmp_path / "log.jsonl", text=False)
+    for record in traces:
+        trace.append(record)
+    answers = {record.id: Audit(True) for record in traces if record.action is Action.ANSWER}
+    made = replay(gateway, tmp_path / "log.jsonl", answers).judgements
+    assert np.isnan(made.first_correct).all()
+    found = evaluate(made, resamples=2)
+    assert found.without_gate.value is None
+    assert found.right_of_all.value is None, "no abstention was checked"
+    assert found.risk.value == 0
+
+
 def test_a_label_does_not_go_with_the_answer_of_another_model(
     pocket: tuple[Gateway, list[TraceRecord]], tmp_path: Path
 ) -> None:
@@ -184,7 +206,7 @@ def test_a_label_does_not_go_with_the_answer_of_another_model(
     (tmp_path / "log.jsonl").write_bytes(to_json(large) + b"\n")
     never_wrong = {large.id: Audit(True)}
     same = replay(changed(read(find("balanced"))), tmp_path / "log.jsonl", never_wrong).judgements
-    other = replay(changed(read(find("balanced")), answer_at=0.0), tmp_path / "log.jsonl", never_wrong).judgements
+    other = replay(everywhere(0.0), tmp_path / "log.jsonl", never_wrong).judgements
     assert same.correct.tolist() == [1.0]
     assert np.isnan(same.first_correct).all()
     assert other.stages.tolist() == ["small/closed_book/tier0"]
