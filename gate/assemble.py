@@ -63,6 +63,10 @@ def assemble(file: PolicyFile, calibrator: Calibrator | None = None) -> Gateway:
     for place, name in enumerate(policy.ladder):
         if name not in upstreams:
             raise UnknownName("upstream", name, upstreams, where=file.where("ladder", place))
+    rounds = {stage.round_key for name in policy.ladder for stage in (Stage(name), Stage(name, passages=True))}
+    for name in policy.rule.answer_at_in:
+        if name not in rounds:
+            raise UnknownName("round", name, rounds, where=file.where("rule", "answer_at_in", name))
     tiers, signals = _tiers(file), _signals(file)
     retrievers = {name: _retriever(file, name) for name in policy.retrievers}
     plan = Plan(

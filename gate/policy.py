@@ -23,7 +23,6 @@ from pydantic_core import PydanticCustomError
 from gate.errors import ConfigError, UnknownName
 from gate.prompts import locate
 from gate.rules.threshold import ThresholdRule
-from gate.types import Stage
 
 Place = tuple[str | int, ...]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
@@ -208,10 +207,6 @@ class Policy(_Part):
                 yield f"the {kind} {name!r} stands twice", place
         if not self.tiers[0] or self.tiers[0][0] != "draft":
             yield "the first tier must start with 'draft'", ("tiers",)
-        rounds = [Stage(name, passages).round_key for name in self.ladder for passages in (False, True)]
-        for name in self.rule.answer_at_in:
-            if name not in rounds:
-                yield f"there is no round {name!r}; there are {', '.join(rounds)}", ("rule", "answer_at_in", name)
 
     @property
     def fingerprint(self) -> str:
@@ -252,8 +247,11 @@ def find(name_or_path: str) -> Path:
     return shipped
 
 
-def read(path: Path) -> PolicyFile:
-    """Read and check a policy file. Raises `ConfigError`, with file and line."""
+def read(path: Path, *, certificate: bool = True) -> PolicyFile:
+    """Read and check a policy file. Raises `ConfigError`, with file and line.
+
+    Without its ``certificate`` it is read as one still to be tuned: what it promises need not be shown yet.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -274,6 +272,8 @@ def read(path: Path) -> PolicyFile:
         raise ConfigError("nested too deep, or an alias that holds itself", where=f"{path}:1") from error
     except ValueError as error:  # PyYAML lets those of int(), float() and date() through
         raise ConfigError(f"a value that is none: {error}", where=f"{path}:1") from error
+    if not certificate:
+        data.pop("certificate", None)
     try:
         return PolicyFile(Policy.model_validate(data), path, lines)
     except ValidationError as error:

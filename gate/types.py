@@ -356,10 +356,6 @@ class TapeEntry:
     key: str
     kind: str
     cost: Cost
-    family: str = ""
-    """The hash of a request for several answers without their number: fewer of them can be told from the same reply."""
-    n: int = 1
-    """How many answers were asked for."""
     generations: Generations | None = None
     cap: int | None = None
     """The most tokens the budget left for each of the generations."""
@@ -367,6 +363,10 @@ class TapeEntry:
     vectors: Vectors | None = None
     entailments: Entailments | None = None
     failure: Failure | None = None
+    family: str = ""
+    """The hash of a request for several answers without their number: fewer of them can be told from the same reply."""
+    n: int = 1
+    """How many answers were asked for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from gate.assemble import assemble, load_gateway
+from gate.calibration.unfitted import Unfitted
 from gate.errors import ConfigError, ReplayGap, StaleCalibrator, UnknownName
 from gate.gateway import Gateway
 from gate.log.jsonl import without_text
@@ -71,6 +72,10 @@ BROKEN = {
     "upstream kind": ({"upstreams": {"small": {"kind": "poket"}}, "ladder": ["small"]}, "did you mean 'pocket'"),
     "upstream option": ({"upstreams": {"small": {"kind": "pocket", "modle": "x"}}}, "did you mean 'model'"),
     "ladder": ({"ladder": ["small", "lagre"]}, "did you mean 'large'"),
+    "round": (
+        {"rule": {"answer_at": 0.8, "answer_at_in": {"large/closed_bok": 0.9}}},
+        "did you mean 'large/closed_book'",
+    ),
     "signal": ({"signals": ["vote_shore"]}, "did you mean 'vote_share'"),
     "evidence": ({"tiers": [["draft"], ["sampels"]]}, "did you mean 'samples'"),
     "evidence of no tier": ({"evidence": {"sample": {"n": 4}}}, "did you mean 'samples'"),
@@ -83,7 +88,7 @@ BROKEN = {
     "unreachable": ({"rule": {"answer_at": 0.9}}, "nothing would ever be answered"),
     "evidence order": ({"tiers": [["draft", "meanings", "samples"]]}, "needs 'samples' gathered before it"),
     "ungathered": ({"tiers": [["draft"], ["samples"]], "signals": ["passage_score"]}, "which no tier gathers"),
-    "calibrator": ({"calibrator": "pocket.calibrater.json"}, "unknown calibrator"),
+    "calibrator": ({"calibrator": "balanced.calibrater.json"}, "unknown calibrator"),
     "retriever": ({"routes": {"retrieve": {"retriever": "wrld"}}}, "did you mean 'world'"),
     "prompt": (
         {"routes": {"retrieve": {"retriever": "world", "prompt": "with_pasages"}}},
@@ -105,10 +110,30 @@ def test_names_that_stand_for_nothing_are_refused_with_file_line_and_the_nearest
 
 def test_a_calibrator_fitted_for_other_signals_is_refused(tmp_path: Path) -> None:
     source = find("balanced")
-    (tmp_path / "pocket.calibrator.json").write_bytes((source.parent / "pocket.calibrator.json").read_bytes())
-    path = changed(tmp_path, calibrator="pocket.calibrator.json", signals=["vote_share"])
+    (tmp_path / "held.calibrator.json").write_bytes((source.parent / "balanced.calibrator.json").read_bytes())
+    path = changed(tmp_path, calibrator="held.calibrator.json", signals=["vote_share"])
     with pytest.raises(StaleCalibrator, match="fitted for"):
         load_gateway(str(path))
+
+
+@pytest.mark.parametrize("named", ["none.calibrator.json", "vote_share"])
+def test_a_calibrator_that_is_given_runs_in_the_place_of_the_one_named(named: str, tmp_path: Path) -> None:
+    """Also where that one is not there yet, or could never answer."""
+    file = read(changed(tmp_path, calibrator=named, rule={"kind": "threshold", "answer_at": 0.99}))
+    with pytest.raises(ConfigError):
+        assemble(file)
+    gateway = assemble(file, Unfitted())
+    assert gateway.plan.calibrator == Unfitted()
+    assert gateway.running["calibrator"] == "unfitted"
+    given = load_gateway("balanced").plan.calibrator
+    assert assemble(file, given).running == {**gateway.running, "calibrator": given.fingerprint}
+
+
+def test_a_calibrator_that_is_given_must_fit_too(tmp_path: Path) -> None:
+    given = load_gateway("balanced").plan.calibrator
+    path = changed(tmp_path, signals=["vote_share"])
+    with pytest.raises(StaleCalibrator, match=r"changed\.yaml:\d+: "):
+        assemble(read(path), given)
 
 
 def test_an_unknown_policy_lists_the_shipped_ones() -> None:

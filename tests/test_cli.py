@@ -78,7 +78,7 @@ def outdated(folder: Path) -> Path:
     path = folder / "outdated.yaml"
     shipped = find("balanced")
     text = shipped.read_text(encoding="utf-8").replace(
-        "pocket.calibrator.json", str(shipped.parent / "pocket.calibrator.json")
+        "balanced.calibrator.json", str(shipped.parent / "balanced.calibrator.json")
     )
     path.write_text(text, encoding="utf-8")
     return path

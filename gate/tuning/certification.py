@@ -23,6 +23,8 @@ class Weighted:
     answered: npt.NDArray[np.bool_]
     weights: npt.NDArray[np.float64]
     """One over the chance that this one was audited."""
+    least: float
+    """The least chance that any decision had."""
 
 
 @dataclass(frozen=True, slots=True)

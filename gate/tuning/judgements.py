@@ -37,7 +37,10 @@ class Judgements:
     money: Array
     """US dollars."""
     weights: Array
-    """How many questions of the traffic each stands for, up to a factor: 1 unless labels were not drawn evenly."""
+    """How many questions the label of each stands for, up to a factor: 1 unless labels were not drawn evenly.
+
+    Of what needs no label, such as coverage and cost, each row stands for itself alone.
+    """
     signals: tuple[str, ...]
     values: npt.NDArray[np.float32]
     """The last decision's readings, [n, signals]; nan where missing."""

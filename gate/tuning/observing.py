@@ -32,8 +32,10 @@ def seen_of(plan: Plan, collected: Collected) -> tuple[Seen, ...]:
 
 
 def labelled(collection: Collection) -> Iterator[Collected]:
-    """The questions of which at least one answer has a label: of the others nothing can be learned."""
-    return (row for row in collection.collected() if any(label.correct is not None for label in row.labels.values()))
+    """The questions of which at least one draft has a label: of the others nothing can be learned."""
+    return (
+        row for row in collection.collected() if any(row.correct(each) is not None for each in row.answers.values())
+    )
 
 
 def stages_of(plan: Plan) -> tuple[Stage, ...]:

@@ -60,6 +60,12 @@ class Structure:
 
     ladder: tuple[str, ...]
     otherwise: tuple[Way, ...]
+    closed_book_at: float | None = None
+    """What the policy asks at least of drafts from memory alone: the search may ask more, never less."""
+
+    def least(self, key: Round) -> float:
+        """The lowest threshold a round may have."""
+        return 0.0 if key[1] or self.closed_book_at is None else self.closed_book_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,14 +83,16 @@ class Option:
     """Under the prices it was chosen for."""
 
 
-def structures(ladder: Sequence[str], *, retrieve: bool, escalate: bool) -> Iterator[Structure]:
+def structures(
+    ladder: Sequence[str], *, retrieve: bool, escalate: bool, closed_book_at: float | None = None
+) -> Iterator[Structure]:
     """Every ladder that keeps the order of the given one, with every order of ways that differs in it."""
     for size in range(1, (len(ladder) if escalate else 1) + 1):
         for chosen in combinations(ladder, size) if escalate else [tuple(ladder[:1])]:
             for otherwise in ORDERS:
                 fits = (Action.RETRIEVE in otherwise) <= retrieve and (Action.ESCALATE in otherwise) == (size > 1)
                 if fits:
-                    yield Structure(chosen, otherwise)
+                    yield Structure(chosen, otherwise, closed_book_at)
 
 
 def best(terrain: Terrain, structure: Structure, prices: Prices) -> Option:
@@ -125,7 +133,8 @@ def _at(
         thresholds: dict[Round, float] = {}
         for key in reversed(list(reach)):
             onward = _onward(terrain, structure, key, costs, prices)
-            thresholds[key] = _threshold(terrain, key, reach[key], onward, prices, gather_above)
+            least = structure.least(key)
+            thresholds[key] = _threshold(terrain, key, least, reach[key], onward, prices, gather_above)
             costs[key] = _cost(terrain.rounds[key], thresholds[key], onward, prices, gather_above, terrain.complete)
         rule = _rule(structure, thresholds, gather_above)
         found.append(_option(terrain, structure, rule, prices))
@@ -158,18 +167,25 @@ def _mixed(one: float, other: float, share: float) -> float:
 
 
 def _rule(structure: Structure, thresholds: dict[Round, float], gather_above: float) -> ThresholdRule:
-    named = {Stage(name, passages).round_key: threshold for (name, passages), threshold in thresholds.items()}
-    general = next((threshold for threshold in named.values() if threshold < NEVER), NEVER)
-    apart = {key: threshold for key, threshold in named.items() if threshold != general}
-    return ThresholdRule(
-        answer_at=general, answer_at_in=apart, gather_above=gather_above, otherwise=structure.otherwise
-    )
+    stages = {Stage(name, passages): threshold for (name, passages), threshold in thresholds.items()}
+    general = next((threshold for threshold in stages.values() if threshold < NEVER), NEVER)
+    rule = ThresholdRule(answer_at=general, gather_above=gather_above, otherwise=structure.otherwise)
+    if structure.closed_book_at is not None:
+        rule = rule.model_copy(update={"closed_book_at": structure.closed_book_at})
+    apart = {s.round_key: t for s, t in stages.items() if rule.threshold(s) != t}
+    return rule.model_copy(update={"answer_at_in": apart}) if apart else rule
 
 
 def _threshold(
-    terrain: Terrain, key: Round, reached: Bools, onward: Array, prices: Prices, gather_above: float
+    terrain: Terrain,
+    key: Round,
+    least: float,
+    reached: Bools,
+    onward: Array,
+    prices: Prices,
+    gather_above: float,
 ) -> float:
-    """The one of the grid at which those who get here cost least; the highest of several."""
+    """The one of the grid, from ``least`` up, at which those who get here cost least; the highest of several."""
     tiers = terrain.rounds[key]
     there = tiers[0].column.there
     mine = reached if int(reached.sum()) >= ENOUGH else there
@@ -178,8 +194,9 @@ def _threshold(
     rows = np.flatnonzero(mine)
     cut = [_rows(tier, rows) for tier in tiers]
     totals = _totals(cut, terrain.weights[rows], onward[rows], prices, gather_above, terrain.complete)
-    low = float(totals.min())
-    return max(t for t, total in zip(GRID, totals, strict=True) if total <= low + 1e-9 * (1 + abs(low)))
+    open_to = [(t, float(total)) for t, total in zip(GRID, totals, strict=True) if t >= least]
+    low = min(total for _, total in open_to)
+    return max(t for t, total in open_to if total <= low + 1e-9 * (1 + abs(low)))
 
 
 def _totals(
@@ -247,8 +264,9 @@ def _onward(terrain: Terrain, structure: Structure, key: Round, costs: dict[Roun
     for action in reversed(structure.otherwise):
         to = opened(structure.ladder, key, action)
         if to is not None and to in costs:
-            unseen = onward if terrain.complete else np.full(terrain.n, prices.wrong)
-            onward = np.where(terrain.rounds[to][0].column.there, costs[to], unseen)
+            first = terrain.rounds[to][0].column
+            onward = np.where(terrain.unseen(first.stage), prices.wrong, onward)
+            onward = np.where(first.there, costs[to], onward)
     return onward
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +16,7 @@ from gate.pipeline import Plan
 from gate.policy import Policy
 from gate.tuning.certification import Counted, Weighted
 from gate.tuning.collection import Collected, Collection
-from gate.tuning.decision_log import Audit, LogTable, logged, records
+from gate.tuning.decision_log import UNCHECKED, Audit, LogTable, logged, records
 from gate.tuning.fitting import confidences
 from gate.tuning.judging import judge
 from gate.tuning.observing import labelled, observed
@@ -56,7 +57,11 @@ class Source(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+HELD = 2_000
+"""Questions of a split that are kept in memory between one policy and the next, at most; more are read again."""
+
+
+@dataclass(slots=True)
 class CollectionSource:
     """Every variant and structure, by running the pipeline on the replies."""
 
@@ -64,6 +69,7 @@ class CollectionSource:
     shares: Shares
     thresholds_only: bool = False
     """Whether evidence, ladder and routes stay as they are."""
+    _held: dict[str, tuple[Collected, ...]] = field(default_factory=dict, repr=False)
 
     @property
     def where(self) -> str:
@@ -75,8 +81,15 @@ class CollectionSource:
     def structures(self, policy: Policy) -> Sequence[Structure]:
         if self.thresholds_only:
             return [_own_structure(policy)]
-        routes = policy.routes
-        return list(structures(policy.ladder, retrieve=routes.retrieve is not None, escalate=routes.escalate))
+        routes, least = policy.routes, policy.rule.closed_book_at
+        return list(
+            structures(
+                policy.ladder,
+                retrieve=routes.retrieve is not None,
+                escalate=routes.escalate,
+                closed_book_at=least,
+            )
+        )
 
     def table(self, plan: Plan) -> Table:
         return observed(self.split("fit"), plan)
@@ -93,7 +106,18 @@ class CollectionSource:
         return Counted(asked, answered, wrong, money / max(1, asked), unknown)
 
     def split(self, name: str) -> Iterator[Collected]:
-        return (row for row in labelled(self.collection) if self.shares.of(row.example) == name)
+        """The labelled questions of a split. Every policy is run on them: those of a small split are read once."""
+        if name in self._held:
+            yield from self._held[name]
+            return
+        first: list[Collected] = []
+        for row in labelled(self.collection):
+            if self.shares.of(row.example) == name:
+                if len(first) <= HELD:
+                    first.append(row)
+                yield row
+        if len(first) <= HELD:
+            self._held[name] = tuple(first)
 
     def left_out(self) -> str:
         asked, done = self.collection.count()
@@ -131,25 +155,24 @@ class LogSource:
         unknown = walked.unknown | (walked.answered & np.isnan(walked.correct))
         wrong = unknown | (walked.answered & (walked.correct == 0.0))
         out = walked.answered | unknown
-        uneven = bool((table.weights != table.weights[:1]).any())
+        chances = {audit.probability for audit in self.audits.values()}
+        uneven = len(chances) > 1 or bool((table.weights != table.weights[:1]).any())
         return Counted(
             asked=len(table),
             answered=int(out.sum()),
             wrong=int(wrong.sum()),
             money=float(np.average(walked.costs["money"], weights=table.weights)) if len(table) else 0.0,
             unknown=int(unknown.sum()),
-            weighted=Weighted(wrong, out, table.weights) if uneven else None,
+            weighted=Weighted(wrong, out, table.weights, min(chances)) if uneven else None,
         )
 
     def left_out(self) -> str:
         if self._read is None:
             return ""
-        audited = int(self._audited(self._read).sum())
-        without = self._read.decisions - audited
-        said = f"{without} decisions have no label, or are of other upstreams than the policy's" if without else ""
-        if len(self._read.table) == audited:
-            return said
-        return f"{said}; no abstention was audited: policies that would answer those are taken to answer them wrongly"
+        said = [f"{count} decisions: {reason}" for reason, count in self._read.left_out.items()]
+        if not self._audited(self._read).all():
+            said.append("no abstention was audited: policies that would answer those are taken to answer them wrongly")
+        return "; ".join(said)
 
     def _log(self, plan: Plan) -> LogTable:
         """The audited decisions.
@@ -161,10 +184,12 @@ class LogSource:
             read = logged(records(self.path), plan, self.audits, shares=self.shares, audited_only=True, held_back=True)
             audited = self._audited(read)
             if not audited.any():
-                said = f"none of its {read.decisions} decisions bears the id of one of {len(self.audits)} labels"
+                why = "; ".join(f"{count} decisions: {reason}" for reason, count in read.left_out.items())
+                said = f"none of the {len(self.audits)} labels can be used: {why or 'the log is empty'}"
                 raise ConfigError(said, where=self.where)
             if (audited & (read.recorded == Action.ABSTAIN)).any():
-                read = LogTable(read.table.where(audited), read.recorded[audited], read.decisions)
+                others = Counter(read.left_out) + Counter({UNCHECKED: int((~audited).sum())})
+                read = LogTable(read.table.where(audited), read.recorded[audited], others)
             self._read = read
         return self._read
 
@@ -178,4 +203,5 @@ def _own_structure(policy: Policy) -> Structure:
         closed.add(Action.RETRIEVE)
     if not policy.routes.escalate or len(policy.ladder) < 2:
         closed.add(Action.ESCALATE)
-    return Structure(policy.ladder, tuple(way for way in policy.rule.otherwise if way not in closed))
+    ways = tuple(way for way in policy.rule.otherwise if way not in closed)
+    return Structure(policy.ladder, ways, policy.rule.closed_book_at)

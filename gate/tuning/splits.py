@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gate.errors import ConfigError
 from gate.pocket.world import unit_hash
-from gate.tuning.collection import Collection
+from gate.tuning.collection import SHARES, Collection
 from gate.tuning.conversations import question_key
 from gate.tuning.examples import Example, Split
 
@@ -42,7 +42,7 @@ def split_by(collection: Collection, shares: Shares | None) -> Shares:
     held = read_shares(collection)
     if held is None:
         chosen = shares or Shares()
-        collection.remember(shares=json.dumps([chosen.fit, chosen.certify]))
+        collection.remember(**{SHARES: json.dumps([chosen.fit, chosen.certify])})
         return chosen
     if shares not in (None, held):
         raise ConfigError(
@@ -54,5 +54,5 @@ def split_by(collection: Collection, shares: Shares | None) -> Shares:
 
 def read_shares(collection: Collection) -> Shares | None:
     """How a collection was split; None before any policy was tuned on it."""
-    said = collection.meta.get("shares")
+    said = collection.meta.get(SHARES)
     return Shares(*json.loads(said)) if said else None

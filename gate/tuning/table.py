@@ -62,6 +62,8 @@ class Table:
     """By key, in the order in which questions come to them; also those in which none was seen."""
     complete: bool
     """Whether a stage that was not seen does not exist for that question. In a log it may just not have been needed."""
+    failed: Mapping[str, Bools] = field(default_factory=dict)
+    """By stage, the questions whose way there was tried and led nowhere, [n]: for them it does not exist either."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -75,6 +77,7 @@ class Table:
             splits=self.splits[chosen],
             weights=self.weights[chosen],
             stages={key: column.where(chosen) for key, column in self.stages.items()},
+            failed={key: rows[chosen] for key, rows in self.failed.items()},
         )
 
     def of_split(self, split: str) -> Table:
@@ -101,6 +104,7 @@ class TableMaker:
     complete: bool = True
     _rows: list[tuple[str, str, str, float]] = field(default_factory=list)
     _cells: dict[str, _Cells] = field(default_factory=dict)
+    _failed: dict[str, list[int]] = field(default_factory=dict)
 
     def add(self, row: Row) -> None:
         self.begin(row.id, row.segment)
@@ -136,6 +140,10 @@ class TableMaker:
         label = np.nan if correct is None else float(correct)
         cells.add(len(self._rows) - 1, values, (label, float(answerable), float(whole), *costs))
 
+    def fail(self, stage: str) -> None:
+        """The question last begun tried to come to this stage, in vain."""
+        self._failed.setdefault(stage, []).append(len(self._rows) - 1)
+
     def made(self) -> Table:
         ids, segments, splits, weights = zip(*self._rows, strict=True) if self._rows else ((), (), (), ())
         n = len(ids)
@@ -147,6 +155,7 @@ class TableMaker:
             signals=self.signals,
             stages={s.key: self._cells.pop(s.key, _Cells()).column(s, n, len(self.signals)) for s in self.order},
             complete=self.complete,
+            failed={key: np.isin(np.arange(n), rows) for key, rows in self._failed.items()},
         )
 
 

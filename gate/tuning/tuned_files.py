@@ -34,7 +34,9 @@ class Paths:
         return self.policy.with_suffix(".tuning.json")
 
     def check(self, *, overwrite: bool) -> None:
-        """Raise `ConfigError` before hours of work where something stands that must not be written over."""
+        """Raise `ConfigError` before hours of work, where the policy could not be found again or written at all."""
+        if self.policy.suffix not in {".yaml", ".yml"}:
+            raise ConfigError("the name of a policy file must end in .yaml", where=str(self.policy))
         for path in (self.policy, self.calibrator, self.record):
             if path.exists() and not overwrite:
                 raise ConfigError("this file exists: name another with --out, or allow --overwrite", where=str(path))

@@ -7,7 +7,7 @@ Nothing is promised by it: the policy the search settles on is certified by runn
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import takewhile
 
 import numpy as np
@@ -45,6 +45,8 @@ class Terrain:
     complete: bool
     weights: Array
     """How many questions each stands for."""
+    failed: Mapping[str, Bools] = field(default_factory=dict)
+    """See `gate.tuning.table.Table`."""
 
     @classmethod
     def of(
@@ -58,7 +60,12 @@ class Terrain:
                 held = list(takewhile(table.stages.__contains__, keys))
                 if held:
                     rounds[upstream, passages] = tuple(_confident(table.stages[key], *confident[key]) for key in held)
-        return cls(len(table), rounds, tuple(ladder), table.complete, table.weights)
+        return cls(len(table), rounds, tuple(ladder), table.complete, table.weights, table.failed)
+
+    def unseen(self, stage: Stage) -> Bools:
+        """Who might have come to a stage, had the policy of the time sent them there: [n]."""
+        failed = self.failed.get(stage.key, np.zeros(self.n, np.bool_))
+        return np.full(self.n, not self.complete) & ~failed
 
 
 def _confident(column: Column, p: Array, strange: Bools) -> Confident:
@@ -150,17 +157,20 @@ def _step(
     going_on = np.zeros_like(here)
     if tier + 1 < len(tiers) and threshold < 1.0:
         wanted = left & column.whole & (now.p >= rule.gather_above)
-        going_on = wanted & tiers[tier + 1].column.there
-        left &= ~(going_on if terrain.complete else wanted)
+        further = tiers[tier + 1].column
+        going_on = wanted & further.there
+        left &= ~(going_on | wanted & terrain.unseen(further.stage))
     for action in rule.otherwise:
         to = opened(terrain.ladder, key, action)
         if to is not None and to in terrain.rounds:
+            first = terrain.rounds[to][0].column
             tried = left & ~made.fruitless if action is Action.RETRIEVE else left
-            taken = tried & terrain.rounds[to][0].column.there
+            taken = tried & first.there
             arriving[to][taken] = True
-            left = left & ~(taken if terrain.complete else tried)
+            gone = taken | tried & terrain.unseen(first.stage)
+            left = left & ~gone
             if action is Action.RETRIEVE:
-                made.fruitless |= tried & ~taken
+                made.fruitless |= tried & ~gone
     made.end[left] = ABSTAINED
     return going_on
 

@@ -130,7 +130,7 @@ def test_readings_that_never_went_together_are_out_of_distribution() -> None:
 
 def test_files_without_the_newer_parts_are_loaded_and_keep_their_fingerprint() -> None:
     shipped = Path(__file__).parents[2] / "policies"
-    fingerprint = LogisticCalibrator.load(shipped / "pocket.calibrator.json").fingerprint
+    fingerprint = LogisticCalibrator.load(shipped / "balanced.calibrator.json").fingerprint
     assert f"calibrator: {fingerprint}" in (shipped / "balanced.yaml").read_text(encoding="utf-8")
 
 

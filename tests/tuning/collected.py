@@ -115,13 +115,13 @@ class Knowing:
 def _knowledge(asked: str, upstream: str, skill: float) -> float:
     """In (0, 1), ``skill`` on average; most towns are known well or hardly at all."""
     drawn = (unit_hash(asked, f"knows:{upstream}") + 0.5) * _SHARE
-    return min(0.995, max(0.005, drawn ** (1 / skill - 1)))
+    return float(min(0.995, max(0.005, drawn ** (1 / skill - 1))))
 
 
-def policy_in(folder: Path, text: str = POLICY) -> PolicyFile:
-    """The policy, written to ``made-up.yaml`` with the passages that its retriever reads."""
+def policy_in(folder: Path, text: str = POLICY, towns: int = 1000) -> PolicyFile:
+    """The policy, written to ``made-up.yaml`` with the passages on so many towns that its retriever reads."""
     # one town in ten stands in no passage
-    found = [{"id": town(i), "text": f"{town(i)} belongs to {country_of(town(i))}."} for i in range(3000) if i % 10]
+    found = [{"id": town(i), "text": f"{town(i)} belongs to {country_of(town(i))}."} for i in range(towns) if i % 10]
     (folder / "towns.jsonl").write_text("".join(json.dumps(row) + "\n" for row in found), encoding="utf-8")
     path = folder / "made-up.yaml"
     path.write_text(text, encoding="utf-8")
@@ -140,7 +140,7 @@ def gateway_of(file: PolicyFile) -> Gateway:
 
 def collection_in(folder: Path, n: int, *, labels: bool = True, file: PolicyFile | None = None) -> Collection:
     """``collection.db`` in the folder, open: n questions with full evidence, labelled as the grader ``exact`` would."""
-    gateway = gateway_of(file or policy_in(folder))
+    gateway = gateway_of(file or policy_in(folder, towns=n))
     collection = Collection.create(folder / "collection.db")
     collection.add(examples(n))
     for place in collection.todo():
@@ -163,7 +163,8 @@ def run_here(flow: Flow[T], world: World, recording: Recording) -> T:
             case Retrieve():
                 reply = looked_up(world, effect, recording)
             case Observe(step):
-                reply = recording.steps.append(step)
+                recording.steps.append(step)
+                reply = None
             case _:
                 began, endpoint = time.monotonic(), world.endpoint(effect)
                 assert is_local(endpoint)
