@@ -23,7 +23,7 @@ from gate.terminal import out, plainly, print_json, progress, status
 
 if TYPE_CHECKING:
     from gate.gateway import Gateway
-    from gate.tuning.splits import Shares
+    from gate.tuning.collection import Collection
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Write over what stands there.")]
@@ -110,8 +110,12 @@ def collect(
 def grade(
     collection: CollectionArgument,
     grader: Annotated[
-        str, typer.Option(help="auto, exact, contains, number, date, token_f1, rouge_l, choice or model.")
-    ] = "auto",
+        str | None,
+        typer.Option(
+            help="auto, exact, contains, number, date, token_f1, rouge_l, choice or model. Without: auto, of answers "
+            "that none has graded yet."
+        ),
+    ] = None,
     option: Annotated[list[str] | None, typer.Option(help="An option of the grader, as name=value.")] = None,
     policy: Annotated[
         str | None, typer.Option("--policy", "-p", help="Whose upstreams judge, and whose signals find suspects.")
@@ -128,8 +132,8 @@ def grade(
     """Label every answer of a collection: right, wrong, or open where the grader cannot tell.
 
     For labels of people, write the answers to a CSV with --export, or only the doubtful ones with --suspects, mend the
-    column 'correct' (yes, no, or empty), and read it with --labels. A person's label goes before a grader's; where
-    both labelled an answer, the grader's errors are counted.
+    column 'correct' (yes, no, or empty), and read it with --labels. Who agrees with a label puts a name in the column
+    'grader'. A person's label goes before a grader's; where both labelled an answer, the grader's errors are counted.
 
     To let a model judge: --grader model --option upstream=large --policy P. Exits 1 when answers could not be judged.
     """
@@ -137,30 +141,22 @@ def grade(
     from gate.tuning import grade as grading
     from gate.tuning.collection import Collection
     from gate.tuning.grading.applying import grader as grader_of
-    from gate.tuning.label_files import read_label_rows, read_labels, write_labels
+    from gate.tuning.grading.applying import named_options
     from gate.tuning.whole_file import refuse_standing
 
     for path in filter(None, (export, suspects)):
         refuse_standing(path, overwrite=overwrite)
-    by = grader_of(grader, dict(_pair(each) for each in option or []))
+    by = grader_of(grader or "auto", named_options(option or ()))
     gateway = _unfitted(policy) if policy else None
     if suspects and gateway is None:
         raise ConfigError("--suspects compares labels with signals: name the policy that has them with --policy")
     with Collection.open(collection) as held:
-        changed = None
-        if labels:
-            who = {(row.id, row.answer): row.grader for row in read_label_rows(labels)}
-            changed = grading.take_labels(held, read_labels(labels), who)
+        changed = _taken(held, labels) if labels else None
         world = gateway.world if gateway else World({})
         with progress("grading", None, 0) as step:
-            done = asyncio.run(grading.grade(held, by, world, again=again, progress=step))
+            done = asyncio.run(grading.grade(held, by, world, again=again, first=grader is None, progress=step))
         judge = grading.measured_judge(held)
-        if export:
-            write_labels(export, grading.label_rows(held), overwrite=overwrite)
-        listed = 0
-        if suspects and gateway:
-            with _same_evidence(collection):
-                listed = write_labels(suspects, grading.suspect_rows(held, gateway.plan), overwrite=overwrite)
+        listed = _listed(held, export, suspects, gateway, overwrite=overwrite)
     if as_json:
         print_json({**dataclasses.asdict(done), "changed_by_people": changed, "judge": dataclasses.asdict(judge)})
     else:
@@ -196,6 +192,7 @@ def tune(
 
     Exits 3, and writes nothing, when no policy keeps the promise.
     """
+    from gate.tuning.splits import chosen_shares
     from gate.tuning.tune import tune as run
     from gate.tuning.tuned_files import Paths, record, write
     from gate.tuning.tuning_source import opened
@@ -203,7 +200,7 @@ def tune(
     paths = Paths(to)
     paths.check(overwrite=overwrite)
     file = read(find(policy), certificate=False)
-    shares = _shares(fit_share, certify_share)
+    shares = chosen_shares(fit_share, certify_share)
     opening = opened(source, labels, shares, thresholds_only=thresholds_only)
     with opening as ground, status("tuning") as say, _same_evidence(source):
         tuned = run(
@@ -376,21 +373,25 @@ def _same_evidence(collection: Path) -> Iterator[None]:
         raise ConfigError(f"{error}: collect with a policy that has this evidence", where=str(collection)) from error
 
 
-def _pair(option: str) -> tuple[str, str]:
-    name, sign, value = option.partition("=")
-    if not sign or not name:
-        raise ConfigError(f"an option is given as name=value, not as {option!r}")
-    return name, value
+def _taken(held: Collection, labels: Path) -> int:
+    """Put labels of people in; how many change one that was there."""
+    from gate.tuning.grade import take_labels
+    from gate.tuning.label_files import read_label_rows, read_labels
+
+    who = {(row.id, row.answer): row.grader for row in read_label_rows(labels)}
+    return take_labels(held, read_labels(labels), who)
 
 
-def _shares(fit: float | None, certify: float | None) -> Shares | None:
-    from gate.tuning.splits import Shares
+def _listed(
+    held: Collection, export: Path | None, suspects: Path | None, gateway: Gateway | None, *, overwrite: bool
+) -> int:
+    """Write the files for people that are wanted; how many labels are suspect or open."""
+    from gate.tuning.grade import label_rows, suspect_rows
+    from gate.tuning.label_files import write_labels
 
-    if fit is None and certify is None:
-        return None
-    chosen = Shares()
-    fit = chosen.fit if fit is None else fit
-    certify = min(chosen.certify, 1 - fit) if certify is None else certify
-    if not fit + certify <= 1 + 1e-9:  # nor where one is nan
-        raise ConfigError(f"--fit-share and --certify-share are {fit + certify:g} together: they may be 1 at most")
-    return Shares(fit, certify)
+    if export:
+        write_labels(export, label_rows(held), overwrite=overwrite)
+    if not (suspects and gateway):
+        return 0
+    with _same_evidence(held.path):
+        return write_labels(suspects, suspect_rows(held, gateway.plan), overwrite=overwrite)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE
 from rich.console import Group, RenderableType
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
@@ -72,6 +73,8 @@ def graded(done: GradeReport, judge: JudgeError, changed: int | None) -> Rendera
         )
     if done.cost.calls:
         lines.append(f"judging cost {cost_line(done.cost)}")
+    if done.open:
+        lines.append("what is open: label it by hand (--export, then --labels), or let a model judge (--grader model)")
     if done.failed:
         lines.append(f"{done.failed} answers could not be judged: run again")
     return Text("\n".join(lines))
@@ -133,7 +136,7 @@ def evaluations(found: Mapping[str, Evaluation], split: str) -> RenderableType:
 
 
 def _side_by_side(found: Mapping[str, Evaluation], title: str) -> Table:
-    table = Table("", *found, box=SIMPLE, title=title, title_justify="left")
+    table = Table("", *map(escape, found), box=SIMPLE, title=title, title_justify="left")
     for name, cells in _measures(list(found.values())):
         if any(cell != "-" for cell in cells):  # without labels most cannot be told
             table.add_row(name, *cells)
@@ -161,7 +164,7 @@ def comparisons(pairs: Sequence[Comparison]) -> RenderableType:
     table = Table("second less first", "coverage", "wrong", "$", "right only in one", "p", box=SIMPLE)
     for pair in pairs:
         table.add_row(
-            f"{pair.second} - {pair.first}",
+            escape(f"{pair.second} - {pair.first}"),
             _share(pair.coverage),
             _share(pair.risk),
             _number(dict(pair.costs)["money"]),

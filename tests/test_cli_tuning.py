@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -19,6 +20,7 @@ from typer.testing import CliRunner
 
 from gate.cli import app
 from gate.pocket.world import facts_of, unit_hash
+from gate.tuning.collection import Collection, Label
 from tests.tuning.logs import decision, labels_in, policy_in, served, step, written
 
 COMMANDS = ("import", "collect", "grade", "tune", "eval", "replay", "report")
@@ -57,7 +59,9 @@ def lines(path: Path, *rows: Any) -> Path:
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    """What the files hold; a database may be written to where it is read."""
+    files = [path for path in folder.rglob("*") if path.is_file() and ".db" not in path.name]
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 # --- from questions to a policy ----------------------------------------------------------------------------------
@@ -133,7 +137,9 @@ def test_labels_of_people_come_back_and_count_the_graders_errors(made: Folder, t
     assert {row["correct"] for row in rows} == {"yes", "no"}
     for row in rows[:6]:
         row["correct"] = "no" if row["correct"] == "yes" else "1"
-    for row in rows[30:]:
+    for row in rows[6:30]:
+        row["grader"] = "Ada"
+    for row in rows[40:]:
         row["correct"] = ""
     with mended.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
@@ -147,6 +153,25 @@ def test_labels_of_people_come_back_and_count_the_graders_errors(made: Folder, t
     shown = gate("grade", tmp_path / "c.db", "--grader", "exact").out
     assert "labelled by people: 30" in shown
     assert f"accepts {judge['wrong_accepted']} of {judge['wrong']} wrong answers" in shown
+
+
+def test_without_a_grader_named_what_is_graded_stays(made: Folder, tmp_path: Path) -> None:
+    shutil.copy(made / "c.db", tmp_path)
+    with Collection.open(tmp_path / "c.db") as held:
+        graded = [(row.example.id, answer, row.correct(answer)) for row in held.collected() for answer in row.labels]
+        held.label({(id_, answer): Label(correct, "model") for id_, answer, correct in graded[2:]})
+    changed = sqlite3.connect(tmp_path / "c.db")
+    changed.execute("DELETE FROM labels WHERE grader LIKE '%exact%'")
+    changed.commit()
+    changed.close()
+    sheet = tmp_path / "labels.csv"
+    assert gate("grade", tmp_path / "c.db", "--export", sheet).code == 0
+    with sheet.open(encoding="utf-8-sig", newline="") as file:
+        graders = [row["grader"] for row in csv.DictReader(file)]
+    assert (graders.count("auto"), set(graders)) == (2, {"auto", "model"})
+    gate("grade", tmp_path / "c.db", "--grader", "contains", "--export", sheet, "--overwrite")
+    with sheet.open(encoding="utf-8-sig", newline="") as file:
+        assert {row["grader"] for row in csv.DictReader(file)} == {"contains"}
 
 
 def test_suspects_are_listed_for_people(made: Folder, tmp_path: Path) -> None:
@@ -338,7 +363,16 @@ def bad(made: Folder, tmp_path: Path) -> dict[str, Path]:
     """Files to go wrong with, by name."""
     folder = tmp_path / "bad"
     folder.mkdir()
-    shutil.copy(made / "c.db", folder / "c.db")
+    for name, statement in (
+        ("c", ""),
+        ("ungraded", "DELETE FROM labels"),
+        ("one_class", "UPDATE labels SET correct = 1"),
+    ):
+        shutil.copy(made / "c.db", folder / f"{name}.db")
+        changed = sqlite3.connect(folder / f"{name}.db")
+        changed.execute(statement)
+        changed.commit()
+        changed.close()
     (folder / "stands.yaml").write_text("mine")
     (folder / "stands.csv").write_text("mine")
     (folder / "stands.html").write_text("mine")
@@ -363,7 +397,9 @@ def bad(made: Folder, tmp_path: Path) -> dict[str, Path]:
     lines(folder / "unknown_answer.jsonl", {"id": "country:Lagos", "answer": "nowhere", "correct": "no"})
     lines(folder / "chance.jsonl", {"id": "a", "correct": True, "probability": 2})
     shipped = (Path(__file__).parents[1] / "policies" / "cost-saver.yaml").read_text()
-    (folder / "uncalibrated.yaml").write_text(shipped.replace("pocket.calibrator.json", "none.calibrator.json"))
+    (folder / "uncalibrated.yaml").write_text(
+        re.sub("(?m)^calibrator: .*", "calibrator: none.calibrator.json", shipped)
+    )
     return {path.name: path for path in folder.iterdir()} | {"folder": folder}
 
 
@@ -412,9 +448,13 @@ BAD: list[tuple[str, str]] = [
     ("tune {new}.db -p cost-saver -o {new}.yaml", "cannot be read: No such file"),
     ("eval cost-saver --on {log.jsonl}", "log.jsonl: this file is no collection"),
     ("eval cost-saver --on {c.db} --split tset", "unknown split 'tset'; did you mean 'test'?"),
-    ("eval cost-saver --on {c.db} --split test", "no question of the split 'test' has a label"),
+    ("eval cost-saver --on {c.db} --split test", "no labelled question is in the split 'test': name another"),
+    ("eval cost-saver --on {ungraded.db}", "ungraded.db: no answer has a label: run 'gate grade'"),
+    ("tune {ungraded.db} -p cost-saver -o {new}.yaml", "ungraded.db: no answer has a label: run 'gate grade'"),
+    ("report cost-saver --on {ungraded.db} -o {new}.html", "ungraded.db: no answer has a label: run 'gate grade'"),
+    ("tune {one_class.db} -p cost-saver -o {new}.yaml", "too little to learn from"),
     ("eval balanced --on {c.db}", "questions cannot be judged under 'balanced': this cannot be told from"),
-    ("eval {uncalibrated.yaml} --on {c.db}", "uncalibrated.yaml:29: unknown calibrator 'none.calibrator.json'"),
+    ("eval {uncalibrated.yaml} --on {c.db}", "unknown calibrator 'none.calibrator.json'"),
     ("replay cost-saver {c.db}", "c.db: this is a collection, where a decision log is wanted"),
     ("replay cost-saver {questions.jsonl}", "questions.jsonl:1: not a decision of a log: it has no 'steps'"),
     ("replay cost-saver {cut.jsonl}", "cut.jsonl:1: not a decision of a log"),
@@ -441,8 +481,5 @@ def test_bad_input_is_one_line_with_the_fix_and_changes_nothing(
     ran = gate(*pattern.format(**names).split())
     assert ran.code == 2, (ran.out, ran.err)
     assert complaint in ran.complaint
-    after = contents(bad["folder"])
-    assert {n: c for n, c in after.items() if not n.startswith("c.db")} == {
-        n: c for n, c in before.items() if not n.startswith("c.db")
-    }
+    assert contents(bad["folder"]) == before
     assert not [path for path in tmp_path.glob("new*") if path.suffix != ".db"]

@@ -261,8 +261,10 @@ def _of_confidence(known: Judgements, confidence: float, resamples: int, seed: i
     measured = {}
     for name, metric in metrics.items():
         held = bootstrap_metric(metric, p, right, resamples=resamples, level=confidence, seed=seed)
-        low, high = (held.low, held.high) if held else (None, None)
-        measured[name] = Estimate(metric(p, right), low, high, len(p))
+        value = metric(p, right)
+        # resampled answers calibrate worse than the sample they are drawn from: the value may lie below them all
+        low, high = (min(held.low, value), max(held.high, value)) if held and value is not None else (None, None)
+        measured[name] = Estimate(value, low, high, len(p))
     return measured | {
         "reliability": tuple(_reliability(p, right, confidence)),
         "curve": tuple(_curve(p, right)),

@@ -195,7 +195,8 @@ def _enough(stages: Sequence[Readings]) -> None:
     n = sum(len(r) for r in stages)
     right = sum(int(r.correct.sum()) for r in stages)
     if n < FEWEST or not 0 < right < n:
-        raise ValueError(f"need {FEWEST} labelled answers with both right and wrong ones, got {n}")
+        got = f"{right} right and {n - right} wrong"
+        raise ValueError(f"need {FEWEST} labelled answers with both right and wrong ones, got {got}")
 
 
 def _of_both_kinds(readings: Readings) -> bool:

@@ -49,17 +49,20 @@ async def grade(
     world: World,
     *,
     again: bool = False,
+    first: bool = False,
     concurrency: int = 8,
     progress: Callable[[], None] = lambda: None,
 ) -> GradeReport:
     """Grade every answer that has no grade of this grader yet, or all ``again``. Labels are kept as they come.
+
+    As the ``first`` it leaves alone what any grader has graded: another's work may have been paid for.
 
     Raises `UnknownName` where the grader asks an upstream that is not in the world.
     """
     if isinstance(by, ModelGrader) and by.upstream not in world.upstreams:
         raise UnknownName("upstream", by.upstream, world.upstreams)
     driver, cost, failed = AsyncDriver(world), Cost(), 0
-    todo = _ungraded(collection, by.name, again=again)
+    todo = _ungraded(collection, None if first else by.name, again=again)
 
     async def work() -> None:
         nonlocal cost, failed
@@ -92,12 +95,13 @@ async def _label(driver: AsyncDriver, by: AnyGrader, row: Collected, answer: str
     return Label(reply.value.correct, by.name, reply.value.reason), reply.cost
 
 
-def _ungraded(collection: Collection, grader: str, *, again: bool) -> Iterator[tuple[Collected, str]]:
+def _ungraded(collection: Collection, grader: str | None, *, again: bool) -> Iterator[tuple[Collected, str]]:
+    """Answers without a grade of this grader, or of any."""
     for row in collection.collected():
         _take_logged(collection, row)
         held = collection.labels_of(row.example.id, human=False)
         for answer in dict.fromkeys(row.answers.values()):
-            if again or answer not in held or held[answer].grader != grader:
+            if again or answer not in held or grader not in (None, held[answer].grader):
                 yield row, answer
 
 

@@ -64,7 +64,7 @@ class Judgements:
 
     @classmethod
     def joined(cls, parts: Sequence[Judgements]) -> Judgements:
-        """Of the same signals, one after the other. Raises ValueError without any."""
+        """Of the same signals, one after the other; at least one."""
         picked: dict[str, Any] = {f.name: getattr(parts[0], f.name) for f in fields(cls)}
         for name in picked.keys() - {"signals"}:
             picked[name] = np.concatenate([getattr(part, name) for part in parts])

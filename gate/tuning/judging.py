@@ -100,8 +100,12 @@ def chosen_split(collection: Collection, wanted: str) -> str:
     for split in (wanted,) if wanted else ("test", "certify"):
         if next(questions_of(collection, split), None) is not None:
             return split
-    named = f"{wanted!r}" if wanted else "test or certify"
-    raise ConfigError(f"no question of the split {named} has a label: run 'gate grade'", where=str(collection.path))
+    if next(labelled(collection), None) is None:
+        raise ConfigError("no answer has a label: run 'gate grade'", where=str(collection.path))
+    named = repr(wanted) if wanted else "test or certify"
+    raise ConfigError(
+        f"no labelled question is in the split {named}: name another with --split, or all", where=str(collection.path)
+    )
 
 
 def questions_of(collection: Collection, split: str) -> Iterator[Collected]:

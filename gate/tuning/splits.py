@@ -33,6 +33,18 @@ class Shares:
         return "fit" if place < self.fit else "certify" if place < self.fit + self.certify - 1e-12 else "test"
 
 
+def chosen_shares(fit: float | None, certify: float | None) -> Shares | None:
+    """Shares of which none, one or both are chosen; None with none. Raises `ConfigError` where they are too much."""
+    if fit is None and certify is None:
+        return None
+    chosen = Shares()
+    fit = chosen.fit if fit is None else fit
+    certify = min(chosen.certify, 1 - fit) if certify is None else certify
+    if fit + certify > 1 + 1e-9:
+        raise ConfigError(f"the shares to fit and to certify on are {fit + certify:g} together: they may be 1 at most")
+    return Shares(fit, certify)
+
+
 def split_by(collection: Collection, shares: Shares | None) -> Shares:
     """How a collection is split: as it was before, else by these shares, which it keeps.
 

@@ -138,6 +138,23 @@ def test_weights_are_how_many_questions_a_label_stands_for() -> None:
     assert "weighted" in weighted.notes[0]
 
 
+def test_every_interval_holds_its_value() -> None:
+    for seed in range(5):
+        found = evaluate(simulated(400, seed=seed))
+        for each in (found.auroc, found.aurc, found.excess_aurc, found.ece, found.brier, found.risk, found.coverage):
+            assert each.low is not None
+            assert each.value is not None
+            assert each.high is not None
+            assert each.low <= each.value <= each.high
+
+
+def test_audits_of_one_chance_weigh_alike_whatever_was_not_audited() -> None:
+    correct = [*CORRECT[:5], NAN, NAN, NAN]
+    even = evaluate(rows(P, correct, ANSWERED, weights=[4.0] * 5 + [1.0] * 3))
+    assert not even.weighted
+    assert even.risk == evaluate(rows(P, correct, ANSWERED)).risk, "its interval is the exact one"
+
+
 def test_segments_are_measured_one_by_one_and_small_ones_are_marked() -> None:
     large = simulated(400)
     found = {row.segment: row for row in evaluate(large).segments}

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gate.errors import ConfigError
 from gate.tuning.collection import Collection
 from gate.tuning.examples import Example
-from gate.tuning.splits import Shares, read_shares, split_by
+from gate.tuning.splits import Shares, chosen_shares, read_shares, split_by
 from gate.types import Message, Passage, Question
 from tests.tuning.collected import examples
 
@@ -92,3 +92,24 @@ def test_without_a_word_the_shares_are_the_usual_and_kept_too(tmp_path: Path) ->
         assert split_by(collection, None) == Shares(0.4, 0.6)
         with pytest.raises(ConfigError):
             split_by(collection, Shares(0.1 + 0.2, 0.6))
+
+
+@pytest.mark.parametrize(
+    ("fit", "certify", "shares"),
+    [
+        (None, None, None),
+        (0.3, None, Shares(0.3, 0.6)),
+        (0.7, None, Shares(0.7, 1 - 0.7)),
+        (None, 0.2, Shares(0.4, 0.2)),
+        (0.5, 0.5, Shares(0.5, 0.5)),
+    ],
+)
+def test_one_share_chosen_leaves_the_other_as_it_was_or_what_is_left(
+    fit: float | None, certify: float | None, shares: Shares | None
+) -> None:
+    assert chosen_shares(fit, certify) == shares
+
+
+def test_shares_of_more_than_all_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"are 1\.2 together: they may be 1 at most"):
+        chosen_shares(0.6, 0.6)
