@@ -21,7 +21,7 @@ import numpy.typing as npt
 from gate.errors import MissingExtra
 
 try:
-    from scipy.stats import beta
+    from scipy.special import betaincinv
 except ModuleNotFoundError as error:
     raise MissingExtra("scipy", "tune") from error
 
@@ -33,13 +33,13 @@ Bound = Callable[[int, int, float], float]
 def upper_bound(errors: int, n: int, delta: float) -> float:
     """One-sided upper limit on an error rate after ``errors`` of ``n``, wrong with probability at most ``delta``."""
     _check(errors, n, delta)
-    return 1.0 if errors == n else float(beta.ppf(1 - delta, errors + 1, n - errors))
+    return 1.0 if errors == n else float(betaincinv(errors + 1, n - errors, 1 - delta))
 
 
 def lower_bound(errors: int, n: int, delta: float) -> float:
     """One-sided lower limit on an error rate after ``errors`` of ``n``, wrong with probability at most ``delta``."""
     _check(errors, n, delta)
-    return 0.0 if errors == 0 else float(beta.ppf(delta, errors, n - errors + 1))
+    return 0.0 if errors == 0 else float(betaincinv(errors, n - errors + 1, delta))
 
 
 def errors_allowed(n: int, alpha: float, delta: float) -> int | None:

@@ -9,8 +9,14 @@ from typing import Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from gate.errors import MissingExtra
 from gate.guarantees.selective_risk import in_sequence
 from gate.policy import Promise
+
+try:
+    from scipy.special import betaln
+except ModuleNotFoundError as error:
+    raise MissingExtra("scipy", "tune") from error
 
 T = TypeVar("T")
 
@@ -68,11 +74,57 @@ def tested(candidates: Iterable[tuple[T, Counted]], promise: Promise, bound: Bou
         yield Tested(candidate, counted, limit, passed)
 
 
-def start(expected: Sequence[Counted], promise: Promise, bound: Bound) -> int:
-    """Where to begin in the sequence: at the candidate that other data make likeliest to pass.
+@dataclass(frozen=True, slots=True)
+class Foreseen:
+    """What a policy would have done with the questions it was chosen on."""
 
-    The very safest may answer too little to prove anything.
+    answered: int
+    wrong: int
+    """Of those answered."""
+    stated: float
+    """What its own confidences, of calibrators that had not seen the question, put the share of wrong ones at."""
+
+
+_STATED_COUNTS_FOR = 100.0
+"""Answers. A few dozen that happen to be right say less of a policy than confidences that hold for all others."""
+
+
+def start(foreseen: Sequence[Foreseen], times: float, promise: Promise, bound: Bound) -> int:
+    """Where to begin in the sequence: at the candidate likeliest to pass when ``times`` as many questions test it.
+
+    The very safest may answer too little to prove anything. Its errors will be beta-binomial: what was seen, on top of
+    what its confidences state.
     """
     delta = 1 - promise.confidence
-    limits = [bound(c, delta) if c.answered else 1.0 for c in expected]
-    return min(range(len(limits)), key=limits.__getitem__, default=0)
+
+    def chance(one: Foreseen) -> tuple[float, float]:
+        answered = round(times * one.answered)
+        if not answered:
+            return 0.0, -1.0
+        limit = bound(Counted(one.answered, one.answered, one.wrong, 0.0), delta)
+        allowed = most_errors(answered, promise, bound)
+        right = one.answered - one.wrong + 0.5 + _STATED_COUNTS_FOR * (1 - one.stated)
+        wrong = one.wrong + 0.5 + _STATED_COUNTS_FOR * one.stated
+        return _beta_binomial_cdf(allowed, answered, wrong, right), -limit
+
+    chances = [chance(one) for one in foreseen]
+    return max(range(len(chances)), key=chances.__getitem__, default=0)
+
+
+def _beta_binomial_cdf(k: int, n: int, a: float, b: float) -> float:
+    """P[at most k of n] when the chance of each is drawn from Beta(a, b). `scipy.stats` has it and takes its time."""
+    j = np.arange(k + 1)
+    choices = -np.log(n + 1) - betaln(n - j + 1, j + 1)
+    return float(np.exp(choices + betaln(j + a, n - j + b) - betaln(a, b)).sum())
+
+
+def most_errors(answered: int, promise: Promise, bound: Bound) -> int:
+    """With how many wrong of so many answers the promise can still be certified; -1 where not even with none."""
+    passes, fails = -1, answered
+    while fails - passes > 1:
+        middle = (passes + fails) // 2
+        if bound(Counted(answered, answered, middle, 0.0), 1 - promise.confidence) <= promise.max_error:
+            passes = middle
+        else:
+            fails = middle
+    return passes

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from gate.calibration.logistic import LogisticCalibrator, StageWeights
 from gate.calibration.probabilities import probabilities
 from gate.errors import MissingExtra
-from gate.tuning.fit import Readings, cross_fit_stages, fit_stages
+from gate.tuning.fit import Readings, cross_fit_stages
 from gate.tuning.table import Array, Bools, Table
 
 try:
@@ -49,9 +49,12 @@ def fit_table(table: Table, bounds: Bounds, *, everyone: bool = False, seed: int
         1, user_api="blas"
     ):  # on busy cores, threads that wait for each other cost more than they do
         chosen = _known(table)
-        if not everyone:
-            chosen = _coming(table, fit_stages(_readings(table, chosen), table.signals, bounds, seed=seed))
         made = cross_fit_stages(_readings(table, chosen), table.signals, bounds, seed=seed)
+        if not everyone:
+            coming = _coming(table, {key: each.stage for key, each in made.items()})
+            if any((coming[key] != chosen[key]).any() for key in chosen):
+                made = cross_fit_stages(_readings(table, coming), table.signals, bounds, seed=seed)
+                chosen = coming
     stages = {key: each.stage for key, each in made.items()}
     unseen = confidences(stages, table)
     for key, each in made.items():

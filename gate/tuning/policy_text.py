@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ def rewritten(text: str, before: Policy, after: Policy, *, source: Path, target:
     old, new = before.model_dump(mode="json"), after.model_dump(mode="json")
     data = after.model_dump(mode="json", exclude_unset=True)
     changed = {part: data.get(part) for part in {*PARTS, *_WITH_PATHS} if old[part] != new[part]}
+    if not changed:
+        return text
     made = _with(text, changed, data)
     return made if _says(made, after) else _dumped({key: value for key, value in data.items() if value is not None})
 
@@ -81,13 +84,11 @@ def _with(text: str, changed: Mapping[str, Any], data: Mapping[str, Any]) -> str
 
     ``data`` is what the whole is to say.
     """
-    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    end_of_line = "\r\n" if "\r\n" in text else "\n"
+    text += "" if text.endswith(("\n", "\r")) else end_of_line
+    root, lines = yaml.compose(text, Loader=yaml.SafeLoader), text.splitlines(keepends=True)
     if not isinstance(root, yaml.MappingNode):
         raise ValueError("this is not the text of a policy")
-    end_of_line = "\r\n" if "\r\n" in text else "\n"
-    lines = text.splitlines(keepends=True)
-    if lines and not lines[-1].endswith(("\n", "\r")):
-        lines[-1] += end_of_line
     column, last = root.start_mark.column, _last_line(root, lines)
     nodes = {name.value: (name, value) for name, value in root.value}
     new = [key for key in changed if key not in nodes and changed[key] is not None]
@@ -136,22 +137,27 @@ def _below(node: yaml.Node) -> Iterator[yaml.Node]:
 
 def _end(name: yaml.Node, value: yaml.Node, lines: list[str]) -> int:
     """The line behind a key's last, without what stands between it and the next key."""
-    first = name.end_mark.line + 1
-    end = max(first, value.end_mark.line + (1 if value.end_mark.column else 0))
+    first, mark = name.end_mark.line + 1, value.end_mark
+    end = max(first, mark.line + (1 if mark.column and not _stands_below(value) else 0))
     while end > first and (not (line := lines[end - 1].strip()) or line.startswith("#")):
         end -= 1
     return end
 
 
+def _stands_below(value: yaml.Node) -> bool:
+    """Whether it is indented below its key: then its end is where the next thing begins."""
+    return isinstance(value, yaml.CollectionNode) and not value.flow_style
+
+
 def _remark(name: yaml.Node, value: yaml.Node, lines: list[str]) -> str:
     """The comment behind a value, or behind the key of one that begins below it."""
-    below = isinstance(value, yaml.CollectionNode) and not value.flow_style
-    mark = name.end_mark if below else value.end_mark
-    rest = lines[mark.line][mark.column :].lstrip(" :").strip() if mark.line < len(lines) else ""
-    return rest if rest.startswith("#") else ""
+    mark = name.end_mark if _stands_below(value) else value.end_mark
+    rest = lines[mark.line][mark.column :].rstrip() if mark.line < len(lines) else ""
+    found = re.fullmatch(r" *:?( +#.*)", rest)
+    return found[1] if found else ""
 
 
 def _remarked(block: list[str], remark: str, end_of_line: str) -> list[str]:
     if not remark or not block or (len(block) > 1 and not block[0].rstrip().endswith(":")):
         return block
-    return [f"{block[0].rstrip()}  {remark}{end_of_line}", *block[1:]]
+    return [f"{block[0].rstrip()}{remark}{end_of_line}", *block[1:]]

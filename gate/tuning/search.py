@@ -81,6 +81,8 @@ class Option:
     """A question."""
     expected_cost: float
     """Under the prices it was chosen for."""
+    stated: float = 1.0
+    """The share of wrong among answered by what the confidences say."""
 
 
 def structures(
@@ -282,7 +284,7 @@ def _within(terrain: Terrain, structure: Structure) -> Terrain:
 
 def _option(terrain: Terrain, structure: Structure, rule: ThresholdRule, prices: Prices) -> Option:
     walked = walk(_within(terrain, structure), rule)
-    return Option(structure, rule, *_outcome(walked, terrain.weights, prices))
+    return Option(structure, rule, *_outcome(walked, terrain.weights, prices), _stated(walked, terrain.weights))
 
 
 def _outcome(walked: Walked, weights: Array, prices: Prices) -> tuple[float, float, float, float]:
@@ -293,3 +295,11 @@ def _outcome(walked: Walked, weights: Array, prices: Prices) -> tuple[float, flo
     money = float(shares @ walked.costs["money"])
     cost = money + prices.abstain * (1.0 - answered) + prices.wrong * wrong
     return answered, wrong / answered if answered else 0.0, money, cost
+
+
+def _stated(walked: Walked, weights: Array) -> float:
+    """The share of wrong among those answered, by what their confidences say."""
+    out = walked.answered | walked.unknown
+    return (
+        float(np.average(np.where(walked.answered, 1 - walked.p, 1.0)[out], weights=weights[out])) if out.any() else 1.0
+    )

@@ -36,6 +36,11 @@ class Source(Protocol):
         """Its name in messages."""
         ...
 
+    @property
+    def shares(self) -> Shares:
+        """How its questions are split."""
+        ...
+
     def variants(self, policy: Policy, plan: Plan) -> Sequence[Variant]:
         """The choices of evidence that can be judged from it."""
         ...

@@ -20,7 +20,7 @@ from gate.calibration.unfitted import Unfitted
 from gate.errors import ConfigError
 from gate.pipeline import Plan
 from gate.policy import CertificateSettings, Policy, PolicyFile
-from gate.tuning.certification import Bound, Counted, Tested, start, tested
+from gate.tuning.certification import Bound, Counted, Foreseen, Tested, start, tested
 from gate.tuning.fitting import Confidences, fit_table
 from gate.tuning.search import RATIOS, Option, Prices, Structure, best, between
 from gate.tuning.sources import Source
@@ -110,8 +110,9 @@ def tune(
     progress("searching")
     options = _sequence(file.policy, grounds, source.structures(file.policy))
     candidates = [_candidate(bare, ground, option, calibrator or file.policy.calibrator) for ground, option in options]
-    expected = [_expected(option, len(grounds[0].table)) for _, option in options]
-    at = start(expected, promise, bound)
+    n, shares = len(grounds[0].table), source.shares
+    times = grounds[0].learned / max(1, n) * shares.certify / shares.fit
+    at = start([_foreseen(option, n) for _, option in options], times, promise, bound)
     tests = tuple(tested(_counted(bare, candidates[at:], source, progress), promise, bound))
     chosen = _cheapest(tests, file.policy)
     return Tuned(
@@ -170,9 +171,9 @@ def _terrain(ground: _Ground, shape: Structure) -> Terrain:
     return Terrain.of(ground.table, ground.unseen, shape.ladder, tiers)
 
 
-def _expected(option: Option, n: int) -> Counted:
+def _foreseen(option: Option, n: int) -> Foreseen:
     answered = round(option.coverage * n)
-    return Counted(n, answered, min(answered, round(option.risk * answered)), option.money)
+    return Foreseen(answered, min(answered, round(option.risk * answered)), option.stated)
 
 
 # --- candidates --------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import json
 import math
 import random
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -115,15 +115,20 @@ class Group:
             driver.close()
 
 
-def groups_of(folder: Path, wanted: Sequence[str] = ()) -> Iterator[Group | str]:
-    """The sets of a folder, file by file; for what cannot be used, the reason in a sentence."""
+def groups_of(
+    folder: Path, wanted: Sequence[str] = (), some: Callable[[Sequence[Row]], Sequence[Row]] | None = None
+) -> Iterator[Group | str]:
+    """The sets of a folder, file by file; for what cannot be used, the reason in a sentence.
+
+    ``some`` chooses which rows of a set are kept.
+    """
     for path in sorted([*folder.glob("*.jsonl"), *folder.glob("*.jsonl.gz")]):
         file = path.name.split(".")[0]
         if not wanted or file in wanted:
-            yield from _groups_of(file, list(_rows(path)))
+            yield from _groups_of(file, list(rows_of(path)), some or _some)
 
 
-def _rows(path: Path) -> Iterator[Row]:
+def rows_of(path: Path) -> Iterator[Row]:
     with gzip.open(path, "rt", encoding="utf-8") if path.suffix == ".gz" else path.open(encoding="utf-8") as lines:
         for line in lines:
             row = json.loads(line) if line.strip() else None
@@ -138,8 +143,8 @@ QUESTIONS_ALONE = {
 """Labels of the question itself, by the field that holds them: "right" is one that can be answered as it is."""
 
 
-def _groups_of(file: str, rows: Sequence[Row]) -> Iterator[Group | str]:
-    yield from _answers_of(file, rows)
+def _groups_of(file: str, rows: Sequence[Row], some: Callable[[Sequence[Row]], Sequence[Row]]) -> Iterator[Group | str]:
+    yield from _answers_of(file, rows, some)
     for name, good in QUESTIONS_ALONE.items():
         alone = [
             {**row, "correct": good(_extra(row)), "answer": None, "samples": [], "verbalized": None}
@@ -147,10 +152,12 @@ def _groups_of(file: str, rows: Sequence[Row]) -> Iterator[Group | str]:
             if _extra(row).get(name) in (True, False, 0, 1)
         ]
         if alone:
-            yield Group(f"{file} / question {name}?", file, tuple(_some(alone)))
+            yield Group(f"{file} / question {name}?", file, tuple(some(alone)))
 
 
-def _answers_of(file: str, rows: Sequence[Row]) -> Iterator[Group | str]:
+def _answers_of(
+    file: str, rows: Sequence[Row], some: Callable[[Sequence[Row]], Sequence[Row]]
+) -> Iterator[Group | str]:
     groups: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in rows:
         if isinstance(row.get("correct"), bool) and row.get("answer") != "":
@@ -165,16 +172,16 @@ def _answers_of(file: str, rows: Sequence[Row]) -> Iterator[Group | str]:
         if len(group) < FEWEST or min(right, len(group) - right) < 10:
             yield f"{name}: {len(group)} answers, {right} of them right: too few to tell"
         else:
-            yield Group(name, file, tuple(_some(group)))
+            yield Group(name, file, tuple(some(group)))
 
 
 def _some(rows: Sequence[Row]) -> Sequence[Row]:
     """At most about MOST rows, by whole questions, in their order."""
-    questions = list(dict.fromkeys(_question_id(row, _question(row)) for row in rows))
+    questions = list(dict.fromkeys(map(question_of, rows)))
     if len(rows) <= MOST:
         return rows
     kept = set(random.Random(0).sample(questions, len(questions) * MOST // len(rows)))
-    return [row for row in rows if _question_id(row, _question(row)) in kept]
+    return [row for row in rows if question_of(row) in kept]
 
 
 def _extra(row: Row) -> Row:
@@ -225,6 +232,11 @@ def _question(row: Row) -> str | None:
     if not isinstance(text, str) or not text.strip():
         return None
     return text if not isinstance(choices, list) else "\n".join([text, *map(str, choices)])
+
+
+def question_of(row: Row) -> str:
+    """What tells a row's question from others: its text, else its place or id."""
+    return _question_id(row, _question(row))
 
 
 def _question_id(row: Row, question: str | None) -> str:
