@@ -24,8 +24,8 @@ def test_uneven_audits_are_weighed_by_the_chance_that_each_was_made() -> None:
     rng = np.random.default_rng(0)
     wrong, answered = rng.random(100) < 0.05, rng.random(100) < 0.6
     chance = np.where(rng.random(100) < 0.5, 0.2, 0.8)
-    behind = Weighted(wrong & answered, answered, 1 / chance)
-    expected = weighted_upper_bound((wrong & answered)[answered], chance[answered], 0.05, 0.2)
+    behind = Weighted(wrong & answered, answered, 1 / chance, 0.1)
+    expected = weighted_upper_bound((wrong & answered)[answered], chance[answered], 0.05, 0.1)
     assert trusted(Counted(100, 60, 3, 0.0, weighted=behind), 0.05) == pytest.approx(expected)
 
 

@@ -11,12 +11,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import betabinom
 
-from gate.guarantees.selective_risk import upper_bound
+from gate.guarantees.selective_risk import errors_allowed, upper_bound
 from gate.policy import Promise
 from gate.tuning import certification
 from gate.tuning.bounds import trusted
-from gate.tuning.certification import Counted, start
+from gate.tuning.certification import Counted, Foreseen, start
 from gate.tuning.search import Option, Prices, Structure, best, between
 from gate.tuning.walk import Terrain, walk
 from gate.types import Action, Stage
@@ -72,20 +73,40 @@ def test_the_limit_is_asked_for_at_the_delta_of_the_promise() -> None:
     assert seen == [(9, pytest.approx(0.1))]
 
 
+def seen(answered: int, wrong: int, stated: float) -> Foreseen:
+    return Foreseen(answered, wrong, stated)
+
+
 def test_tests_begin_where_other_data_make_passing_likeliest() -> None:
-    assert start([counted(20, 0), counted(200, 5), counted(900, 100)], PROMISE, trusted) == 1
-    assert start([counted(0, 0), counted(5, 5), counted(20, 0)], PROMISE, trusted) == 2
-    assert start([counted(0, 0), counted(0, 0)], PROMISE, trusted) == start([], PROMISE, trusted) == 0
+    few, sound, bold = seen(20, 0, 0.01), seen(200, 5, 0.03), seen(900, 100, 0.11)
+    assert start([few, sound, bold], 1.0, PROMISE, trusted) == 1
+    assert start([seen(0, 0, 1.0), seen(5, 5, 0.9), few], 4.0, PROMISE, trusted) == 2
+    assert start([seen(0, 0, 1.0)] * 2, 1.0, PROMISE, trusted) == start([], 1.0, PROMISE, trusted) == 0
 
 
-@given(st.lists(st.tuples(st.integers(0, 900), st.integers(0, 900)), max_size=8))
-def test_it_begins_at_one_that_there_is_with_the_least_limit(pairs: list[tuple[int, int]]) -> None:
-    counts = [counted(answered, min(answered, wrong)) for answered, wrong in pairs]
-    at = start(counts, PROMISE, trusted)
-    assert at in range(max(1, len(counts)))
-    if counts:
-        limits = [trusted(c, 0.1) if c.answered else 1.0 for c in counts]
-        assert limits[at] == min(limits)
+def test_the_first_is_taken_where_none_can_pass() -> None:
+    assert start([seen(2, 0, 0.0), seen(3, 0, 0.0)], 1.0, PROMISE, trusted) == 1  # of those the nearest
+    assert start([seen(3, 3, 1.0), seen(3, 3, 1.0)], 1.0, PROMISE, trusted) == 0
+
+
+def test_what_confidences_state_goes_beside_what_was_seen() -> None:
+    """Thirty right answers of which their confidences say that one in four is wrong are not thirty sure ones."""
+    lucky, sound = seen(30, 0, 0.25), seen(60, 2, 0.03)
+    assert start([lucky, sound], 3.0, PROMISE, trusted) == 1
+    assert start([seen(30, 0, 0.0), seen(60, 9, 0.15)], 3.0, PROMISE, trusted) == 0
+
+
+@given(st.integers(1, 400), st.floats(0.02, 0.4), st.floats(0.6, 0.99))
+def test_the_most_errors_are_those_of_the_exact_bound(answered: int, alpha: float, confidence: float) -> None:
+    allowed = errors_allowed(answered, alpha, 1 - confidence)
+    promise = Promise(max_error=alpha, confidence=confidence)
+    assert certification.most_errors(answered, promise, trusted) == (-1 if allowed is None else allowed)
+
+
+@given(st.integers(-1, 60), st.integers(1, 60), st.floats(0.5, 40), st.floats(0.5, 40))
+def test_the_chance_to_pass_is_that_of_a_beta_binomial(k: int, n: int, a: float, b: float) -> None:
+    k = min(k, n)
+    assert certification._beta_binomial_cdf(k, n, a, b) == pytest.approx(betabinom.cdf(k, n, a, b), abs=1e-9)
 
 
 # --- all of tuning, many times -----------------------------------------------------------------------------------
@@ -130,6 +151,11 @@ def counts_of(terrain: Terrain, option: Option) -> Counted:
     return Counted(terrain.n, int(walked.answered.sum()), wrong, float(walked.costs["money"].mean()))
 
 
+def foreseen(fit: Terrain, option: Option) -> Foreseen:
+    done = counts_of(fit, option)
+    return Foreseen(done.answered, done.wrong, option.stated)
+
+
 def chosen(tests: Sequence[certification.Tested[Option]]) -> Option | None:
     def cost(test: certification.Tested[Option]) -> float:
         c = test.counted
@@ -152,7 +178,7 @@ def tuned_many_times() -> tuple[tuple[bool, bool, bool, bool], ...]:
         rows = np.random.default_rng(seed).integers(0, ALL, FIT + CERTIFY)
         fit, held_out = part(everyone(), rows[:FIT]), part(everyone(), rows[FIT:])
         options = sequence(fit)
-        at = start([counts_of(fit, option) for option in options], STRICT, trusted)
+        at = start([foreseen(fit, option) for option in options], CERTIFY / FIT, STRICT, trusted)
         both = []
         for judge in (held_out, fit):
             tests = list(certification.tested(((o, counts_of(judge, o)) for o in options[at:]), STRICT, trusted))

@@ -52,7 +52,7 @@ def cases(seed: int, n: int, count: int) -> list[tuple[Terrain, Structure, Price
     return made
 
 
-def gaps(monkeypatch: pytest.MonkeyPatch, n: int, enough: int, count: int = 60) -> np.ndarray:
+def gaps(monkeypatch: pytest.MonkeyPatch, n: int, enough: int, count: int = 40) -> np.ndarray:
     """By how much the search misses the least cost, as a share of it."""
     monkeypatch.setattr(search, "GRID", COARSE)
     monkeypatch.setattr(search, "GATHER", (0.0, 0.35))

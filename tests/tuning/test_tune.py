@@ -168,13 +168,6 @@ def test_a_promise_that_cannot_be_kept_gives_no_policy_but_the_best_that_was_sho
     assert done.considered
 
 
-def test_the_tightest_promise_that_could_be_shown_is_given(ground: tuple[PolicyFile, Collection], tuned: Tuned) -> None:
-    first = tuned.tests[0].bound
-    source = CollectionSource(ground[1], SHARES)
-    assert tune(promising(ground[0], first), source).policy is not None
-    assert tune(promising(ground[0], first * (1 - 1e-9)), source).policy is None
-
-
 def test_an_answer_without_a_label_counts_as_wrong(ground: tuple[PolicyFile, Collection], tmp_path: Path) -> None:
     file, _ = ground
     with collection_in(tmp_path, 150, file=file) as collection:

@@ -83,7 +83,7 @@ def same(walked: Walked, row: int, outcome: Outcome, world: SmallWorld, question
     )
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(worlds(), st.lists(rules(), min_size=1, max_size=4))
 def test_walking_a_table_is_running_the_pipeline(world: SmallWorld, tried: list[ThresholdRule]) -> None:
     table, tapes = world.collect(world.plan(tried[0]))
@@ -124,7 +124,7 @@ def as_logged(
     return replace(table, stages=seen, complete=False)
 
 
-@settings(max_examples=150)
+@settings(max_examples=100)
 @given(worlds(), rules(), rules())
 def test_what_a_log_does_not_hold_is_unknown_and_never_an_end(
     world: SmallWorld, logged: ThresholdRule, tried: ThresholdRule
