@@ -32,10 +32,12 @@ def seen_of(plan: Plan, collected: Collected) -> tuple[Seen, ...]:
 
 
 def labelled(collection: Collection) -> Iterator[Collected]:
-    """The questions of which at least one draft has a label: of the others nothing can be learned."""
-    return (
-        row for row in collection.collected() if any(row.correct(each) is not None for each in row.answers.values())
-    )
+    """The questions of which somebody looked at a draft.
+
+    Those that a grader left open are among them: they are the hard ones, and leaving them out would flatter. An answer
+    to them that is let through counts as wrong until somebody says otherwise.
+    """
+    return (row for row in collection.collected() if any(each in row.labels for each in row.answers.values()))
 
 
 def stages_of(plan: Plan) -> tuple[Stage, ...]:

@@ -103,8 +103,13 @@ def _with(text: str, changed: Mapping[str, Any], data: Mapping[str, Any]) -> str
 
 
 def _dumped(value: Any, end_of_line: str = "\n") -> str:
-    dumped: str = yaml.safe_dump(value, sort_keys=False, allow_unicode=True, width=_WIDTH, line_break=end_of_line)
-    return dumped
+    def dumped(*, plain: bool) -> str:
+        text: str = yaml.safe_dump(value, sort_keys=False, allow_unicode=plain, width=_WIDTH, line_break=end_of_line)
+        return text
+
+    text = dumped(plain=True)
+    # line ends of other scripts are folded where they are written as they are
+    return dumped(plain=False) if any(end in text for end in "\x85\u2028\u2029") else text
 
 
 def _block(key: str, value: Any, column: int, end_of_line: str) -> list[str]:

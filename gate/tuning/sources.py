@@ -128,7 +128,7 @@ class CollectionSource:
         asked, done = self.collection.count()
         without = done - sum(1 for _ in labelled(self.collection))
         said = [f"{asked - done} questions were not collected"] if asked > done else []
-        return "; ".join([*said, *([f"{without} have no label"] if without else [])])
+        return "; ".join([*said, *([f"{without} were not graded"] if without else [])])
 
 
 @dataclass(slots=True)
