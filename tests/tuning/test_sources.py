@@ -129,7 +129,7 @@ def test_what_was_left_out_is_said(tmp_path: Path, ground: tuple[PolicyFile, Col
     with collection_in(tmp_path, 12, labels=False) as collection:
         rows = list(collection.collected())
         collection.label({(row.example.id, a): Label(True, "exact") for row in rows[:9] for a in row.answers.values()})
-        assert CollectionSource(collection, SHARES).left_out() == "3 have no label"
+        assert CollectionSource(collection, SHARES).left_out() == "3 were not graded"
 
 
 # --- a log -------------------------------------------------------------------------------------------------------
