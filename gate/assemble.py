@@ -224,7 +224,7 @@ def _calibrator(file: PolicyFile, tiers: tuple[tuple[EvidenceSource, ...], ...])
         if not drawn:
             raise ConfigError(f"{name!r} needs 'samples' in some tier", where=file.where("calibrator"))
         made = VoteShareCalibrator(drawn[0])
-        if made.highest < file.policy.rule.answer_at:
+        if made.highest < min(file.policy.rule.threshold(stage) for stage in _stages(file.policy)):
             raise ConfigError(
                 f"{drawn[0]} samples that all agree make p = {made.highest:.3f}: nothing would ever be answered",
                 where=file.where("rule", "answer_at"),

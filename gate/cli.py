@@ -1,4 +1,7 @@
-"""The commands: ask, demo, check, explain, serve, and those of `gate.cli_tuning`."""
+"""The commands: ask, demo, check, explain, serve, and those of `gate.cli_tuning`.
+
+What a command runs is imported when it runs, so that ``--help`` and a misspelt option are answered at once.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +10,16 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
-from rich.progress import track
 from rich.table import Table
 from rich.text import Text
 
+import gate
 from gate import __version__
-from gate.assemble import load_gateway
 from gate.cli_tuning import register
 from gate.errors import GateError, RequestError
-from gate.evidence.meanings import normalize
-from gate.gateway import Gateway
 from gate.log.explain import explanation, outcome_explanation
 from gate.log.jsonl import TraceFile, read
 from gate.pocket.world import Fact, facts_of, unit_hash
@@ -28,6 +28,7 @@ from gate.terminal import (
     certificate_line,
     cost_line,
     err,
+    filled,
     out,
     outcome_panel,
     plainly,
@@ -37,9 +38,17 @@ from gate.terminal import (
 )
 from gate.types import Cost, Outcome, Question, TraceRecord
 
+if TYPE_CHECKING:
+    from gate.gateway import Gateway
+
+HELP = """A gateway that lets a language model's answer through only when it is probably right.
+
+Exit codes: 0 done; 1 an upstream failed, or something is left to do; 2 what was asked for or given cannot be used, and
+the message says what would do; 3 from 'gate tune' when no policy keeps the promise.
+"""
 app = typer.Typer(
     name="gate",
-    help="A gateway that lets a language model's answer through only when it is probably right.",
+    help=filled(HELP),
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -91,7 +100,9 @@ def demo(
     as_json: JsonOption = False,
 ) -> None:
     """Ask the pocket model questions it was not tuned on, with and without the gate."""
-    gateway = load_gateway(policy)
+    from rich.progress import track
+
+    gateway = gate.load_gateway(policy)
     facts = demo_facts(count)
     steps = track(facts, description="asking", console=err, transient=True, disable=not err.is_terminal)
     asked = [_Asked(fact, *gateway.ask(Question.from_text(fact.question))) for fact in steps]
@@ -113,7 +124,7 @@ def check(policy: Annotated[str, typer.Argument(help="A shipped policy's name, o
 
     Exits 1 when its certificate is void, and 2, naming file and line, when it cannot run.
     """
-    gateway = load_gateway(policy)
+    gateway = gate.load_gateway(policy)
     out.print(policy_view(gateway))
     if gateway.void:
         raise typer.Exit(1)
@@ -137,7 +148,7 @@ def explain(
 ) -> None:
     """Explain a recorded decision: signals, what each added, thresholds, costs."""
     record = _find(read(trace), id_) or _missing(trace, id_)
-    replayed = load_gateway(replay).replay(record) if replay else None
+    replayed = gate.load_gateway(replay).replay(record) if replay else None
     if as_json:
         shown = explanation(record) | ({"replay": outcome_explanation(replayed)} if replayed else {})
         print_json(shown)
@@ -158,11 +169,10 @@ def serve(
     text: Annotated[bool, typer.Option(help="Keep questions and answers in the trace file.")] = False,
 ) -> None:
     """Serve the gate as an OpenAI-compatible endpoint: point any client's base_url at it."""
-    # starlette and uvicorn take a quarter of a second to import, which the other commands need not pay
     from gate.proxy.app import create_app
     from gate.proxy.server import serve as run
 
-    gateway = load_gateway(policy)
+    gateway = gate.load_gateway(policy)
     out.print(policy_view(gateway))
     run(create_app(gateway, trace_sink=TraceFile(trace, text=text).append if trace else None), host, port)
 
@@ -198,7 +208,7 @@ def main() -> None:
 def _ask(question: str, policy: str) -> tuple[Gateway, Outcome, TraceRecord]:
     if not question.strip():
         raise RequestError("the question is empty")
-    gateway = load_gateway(policy)
+    gateway = gate.load_gateway(policy)
     try:
         return gateway, *gateway.ask(Question.from_text(question))
     finally:
@@ -236,6 +246,8 @@ class _Asked:
         return generations.choices[0].text if generations else ""
 
     def right(self, said: str) -> bool:
+        from gate.evidence.meanings import normalize
+
         return normalize(said) == normalize(self.fact.answer)
 
 

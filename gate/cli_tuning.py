@@ -7,34 +7,29 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.text import Text
 
 from gate import terminal_tuning as views
-from gate.assemble import assemble
-from gate.calibration.unfitted import Unfitted
-from gate.errors import ConfigError, UnknownName
-from gate.gateway import Gateway
-from gate.policy import PolicyFile, find, read
-from gate.terminal import err, out, plainly, print_json
+from gate.errors import ConfigError, ReplayGap
+from gate.policy import find, read
+from gate.terminal import out, plainly, print_json, progress, status
 
 if TYPE_CHECKING:
-    from gate.tuning.collection import Collected, Collection
-    from gate.tuning.splits import Shares
+    from gate.gateway import Gateway
+    from gate.tuning.collection import Collection
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Write over what stands there.")]
 PolicyOption = Annotated[str, typer.Option("--policy", "-p", help="A shipped policy's name, or a policy file.")]
 CollectionArgument = Annotated[Path, typer.Argument(help="A collection made by 'gate collect'.")]
 On = Annotated[Path, typer.Option("--on", help="A graded collection made by 'gate collect'.")]
-SPLITS = ("test", "certify", "fit", "all")
 Split = Annotated[
     str, typer.Option(help="Questions to judge on: test, certify, fit or all. Without: test, or certify if none are.")
 ]
@@ -64,8 +59,8 @@ def import_logs(
 ) -> None:
     """Make a file of questions from OpenAI-style chat logs, CSV or Parquet.
 
-    Rows with messages, or a request and its response. What was answered is kept, and labels and ratings with it. Each
-    question once; rows that cannot be used are counted by reason, never dropped unsaid.
+    Reads rows that hold messages, a request with its response, or a question with its answer, and keeps labels and
+    ratings. Each question is written once. Rows that cannot be used are counted by reason.
     """
     from gate.tuning import chat_logs
 
@@ -86,10 +81,11 @@ def collect(
     max_money: Annotated[float | None, typer.Option(min=0, help="The most US dollars it may cost.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Gather full evidence for every question: each upstream, closed book and with passages, all samples and signals.
+    """Ask every question of every upstream, closed book and with passages, and keep all replies.
 
-    Whatever ends it, run it again: it goes on where it was, and asks nothing twice. Caps count what the collection has
-    cost so far. Exits 1 when questions are left to do.
+    On such a collection any policy over the same models can be tuned and judged without asking again. If it is
+    interrupted, run it again: it goes on where it was, and asks nothing twice. The caps are on what the collection has
+    cost in all its runs. Exits 1 when questions are left to do.
     """
     from gate.tuning.collect import Cap
     from gate.tuning.collect import collect as run
@@ -100,7 +96,7 @@ def collect(
     with Collection.create(to) as collection:
         added = collection.add(read_examples(questions))
         total, finished = collection.count()
-        with _progress("collecting", total, finished) as step:
+        with progress("collecting", total, finished) as step:
             cap = Cap(max_calls, max_tokens, max_money)
             done = asyncio.run(run(gateway, collection, concurrency=concurrency, cap=cap, progress=step))
     if as_json:
@@ -114,8 +110,12 @@ def collect(
 def grade(
     collection: CollectionArgument,
     grader: Annotated[
-        str, typer.Option(help="auto, exact, contains, number, date, token_f1, rouge_l, choice or model.")
-    ] = "auto",
+        str | None,
+        typer.Option(
+            help="auto, exact, contains, number, date, token_f1, rouge_l, choice or model. Without: auto, of answers "
+            "that none has graded yet."
+        ),
+    ] = None,
     option: Annotated[list[str] | None, typer.Option(help="An option of the grader, as name=value.")] = None,
     policy: Annotated[
         str | None, typer.Option("--policy", "-p", help="Whose upstreams judge, and whose signals find suspects.")
@@ -125,40 +125,38 @@ def grade(
     suspects: Annotated[
         Path | None, typer.Option(help="Write labels that look wrong, and open ones, to this CSV.")
     ] = None,
-    again: Annotated[bool, typer.Option(help="Grade what this grader has graded before, too.")] = False,
+    again: Annotated[bool, typer.Option("--again", help="Grade what this grader has graded before, too.")] = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
     """Label every answer of a collection: right, wrong, or open where the grader cannot tell.
 
-    The model grader asks an upstream of the policy: --grader model --option upstream=large --policy P. Labels of people
-    (--labels, from a file that --export or --suspects wrote) go before a grader's; where both labelled an answer, the
-    grader's errors are counted.
+    For labels of people, write the answers to a CSV with --export, or only the doubtful ones with --suspects, mend the
+    column 'correct' (yes, no, or empty), and read it with --labels. Who agrees with a label puts a name in the column
+    'grader'. A person's label goes before a grader's; where both labelled an answer, the grader's errors are counted.
+
+    To let a model judge: --grader model --option upstream=large --policy P. Exits 1 when answers could not be judged.
     """
     from gate.drivers import World
     from gate.tuning import grade as grading
     from gate.tuning.collection import Collection
     from gate.tuning.grading.applying import grader as grader_of
-    from gate.tuning.label_files import read_label_rows, read_labels, write_labels
+    from gate.tuning.grading.applying import named_options
+    from gate.tuning.whole_file import refuse_standing
 
-    by = grader_of(grader, dict(_pair(each) for each in option or []))
+    for path in filter(None, (export, suspects)):
+        refuse_standing(path, overwrite=overwrite)
+    by = grader_of(grader or "auto", named_options(option or ()))
     gateway = _unfitted(policy) if policy else None
     if suspects and gateway is None:
         raise ConfigError("--suspects compares labels with signals: name the policy that has them with --policy")
     with Collection.open(collection) as held:
-        changed = None
-        if labels:
-            who = {(row.id, row.answer): row.grader for row in read_label_rows(labels)}
-            changed = grading.take_labels(held, read_labels(labels), who)
+        changed = _taken(held, labels) if labels else None
         world = gateway.world if gateway else World({})
-        with _progress("grading", None, 0) as step:
-            done = asyncio.run(grading.grade(held, by, world, again=again, progress=step))
+        with progress("grading", None, 0) as step:
+            done = asyncio.run(grading.grade(held, by, world, again=again, first=grader is None, progress=step))
         judge = grading.measured_judge(held)
-        if export:
-            write_labels(export, grading.label_rows(held), overwrite=overwrite)
-        listed = 0
-        if suspects and gateway:
-            listed = write_labels(suspects, grading.suspect_rows(held, gateway.plan), overwrite=overwrite)
+        listed = _listed(held, export, suspects, gateway, overwrite=overwrite)
     if as_json:
         print_json({**dataclasses.asdict(done), "changed_by_people": changed, "judge": dataclasses.asdict(judge)})
     else:
@@ -182,25 +180,29 @@ def tune(
     ] = None,
     segment: Annotated[str, typer.Option(help="What the questions are of, for the certificate.")] = "",
     thresholds_only: Annotated[
-        bool, typer.Option(help="Keep evidence, ladder and routes; search thresholds alone.")
+        bool, typer.Option("--thresholds-only", help="Keep evidence, ladder and routes; search thresholds alone.")
     ] = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
 ) -> None:
-    """Fit a calibrator, search for the cheapest policy under the promise, certify it on questions that fitted nothing.
+    """Fit a calibrator, search for the cheapest policy that keeps the promise, and certify it on questions kept apart.
 
-    Writes the policy with its certificate, its calibrator, and the record of every test made. Exits 3, and writes
-    nothing, when no policy keeps the promise.
+    Writes the policy with its certificate, and beside it its calibrator and the record of every test made. From a
+    decision log, only what was audited (--labels) is learned from, and only thresholds are searched.
+
+    Exits 3, and writes nothing, when no policy keeps the promise.
     """
+    from gate.tuning.splits import chosen_shares
     from gate.tuning.tune import tune as run
     from gate.tuning.tuned_files import Paths, record, write
     from gate.tuning.tuning_source import opened
 
     paths = Paths(to)
     paths.check(overwrite=overwrite)
-    file = read(find(policy))
-    shares = _shares(fit_share, certify_share)
-    with opened(source, labels, shares, thresholds_only=thresholds_only) as ground, _status("tuning") as say:
+    file = read(find(policy), certificate=False)
+    shares = chosen_shares(fit_share, certify_share)
+    opening = opened(source, labels, shares, thresholds_only=thresholds_only)
+    with opening as ground, status("tuning") as say, _same_evidence(source):
         tuned = run(
             file,
             ground.source,
@@ -226,20 +228,20 @@ def evaluate(
     split: Split = "",
     as_json: Json = False,
 ) -> None:
-    """Judge policies on labelled questions, with intervals; several side by side with paired tests.
+    """Judge policies on labelled questions, with intervals; several side by side, with paired tests.
 
-    Nothing is asked: each policy is run on the recorded replies.
+    Nothing is asked: each policy is run on the recorded replies, as if its certificate held.
     """
     from gate.tuning.collection import Collection
     from gate.tuning.compare import compare
     from gate.tuning.evaluate import as_json as plain
     from gate.tuning.evaluate import evaluate as measure
-    from gate.tuning.judging import verdict
+    from gate.tuning.judging import chosen_split, questions_of, verdict
 
-    gateways = {name: _loaded(name) for name in policies}
+    gateways = {name: _loaded(name, certificate=False) for name in policies}
     with Collection.open(on) as collection:
-        chosen = _chosen_split(collection, split)
-        found = {name: verdict(g.plan, _rows(collection, chosen)) for name, g in gateways.items()}
+        chosen = chosen_split(collection, split)
+        found = {name: verdict(g.plan, questions_of(collection, chosen)) for name, g in gateways.items()}
     for name, judged in found.items():
         if judged.gaps:
             said = f"{len(judged.gaps)} questions cannot be judged under {name!r}: {judged.gaps[0][1]}"
@@ -274,9 +276,12 @@ def replay(
 ) -> None:
     """Judge a policy over a decision log without calls, and watch the logged answers for drift.
 
-    Decisions kept with text (--text) are run again from their replies; of the others only what their signals tell is
-    said. What cannot be judged is counted by reason. With --labels, error rates are corrected for audits that were not
-    even, and the answers that went out are held against the promise, audit by audit.
+    Decisions kept with text ('gate ask --trace FILE --text') are run again from their replies. Of the others, their
+    signals are decided on again, which tells less of a policy that goes other ways. What cannot be judged is counted
+    by reason. The policy is judged as if its certificate held.
+
+    With --labels, error rates are corrected for audits that were not even, and the answers that went out are held
+    against the promise, audit by audit: an alarm says that it is broken.
     """
     from gate.tuning.audits import read_audits
     from gate.tuning.drift import watched as watch
@@ -284,7 +289,7 @@ def replay(
     from gate.tuning.evaluate import evaluate as measure
     from gate.tuning.replay import replay as run
 
-    gateway, audits = _loaded(policy), read_audits(labels) if labels else {}
+    gateway, audits = _loaded(policy, certificate=False), read_audits(labels) if labels else {}
     done = run(gateway, log, audits)
     promise = gateway.policy.promise
     found = measure(done.judgements, confidence=promise.confidence, answer_at=gateway.policy.rule.everywhere)
@@ -296,6 +301,7 @@ def replay(
                 "changed": done.changed,
                 "recorded": dict(done.recorded),
                 "not_judged": dict(done.gaps),
+                "labels_without_decision": done.strangers,
                 "evaluation": plain(found),
                 "drift": watched.summary() if watched else None,
             }
@@ -312,23 +318,25 @@ def report(
     worst: Annotated[int, typer.Option(min=0, max=100, help="How many of the worst answers to show.")] = 10,
     overwrite: Overwrite = False,
 ) -> None:
-    """Write one self-contained HTML page about a policy: what it promises, keeps, costs, and where it goes wrong.
+    """Write one HTML page about a policy: what it promises, keeps and costs, and where it goes wrong.
 
-    Takes the record that 'gate tune' left beside the policy, if there is one. The page shows questions and answers in
-    clear.
+    The page is one file that needs no network. It shows questions and answers in clear: treat it as the traffic it came
+    from. What 'gate tune' wrote beside the policy is shown too.
     """
     from gate.tuning.collection import Collection
+    from gate.tuning.judging import chosen_split, questions_of
     from gate.tuning.reporting import reported
-    from gate.tuning.whole_file import written_whole
+    from gate.tuning.whole_file import refuse_standing, written_whole
 
+    refuse_standing(to, overwrite=overwrite)
     gateway = _loaded(policy)
     record = find(policy).with_suffix(".tuning.json")
     with Collection.open(on) as collection:
-        chosen = _chosen_split(collection, split)
+        chosen = chosen_split(collection, split)
         said = f"the {chosen} split of {on.name}" if chosen != "all" else f"all questions of {on.name}"
         page = reported(
             gateway,
-            lambda: _rows(collection, chosen),
+            lambda: questions_of(collection, chosen),
             record=record,
             worst=worst,
             data=said,
@@ -342,76 +350,48 @@ def report(
 # --- shared by the commands --------------------------------------------------------------------------------------
 
 
-def _loaded(name: str) -> Gateway:
-    """A gateway for a policy that is tuned."""
-    return assemble(read(find(name)))
+def _loaded(name: str, *, certificate: bool = True) -> Gateway:
+    """A gateway for a policy that is tuned; without its certificate a void one changes nothing."""
+    from gate.assemble import assemble
+
+    return assemble(read(find(name), certificate=certificate))
 
 
 def _unfitted(name: str) -> Gateway:
     """A gateway for a policy whose calibrator may not be there yet."""
-    file = read(find(name))
-    bare = file.policy.model_copy(update={"certificate": None})
-    return assemble(PolicyFile(bare, file.path, file.lines), Unfitted())
+    from gate.assemble import assemble
+    from gate.calibration.unfitted import Unfitted
 
-
-def _pair(option: str) -> tuple[str, str]:
-    name, sign, value = option.partition("=")
-    if not sign or not name:
-        raise ConfigError(f"an option is given as name=value, not as {option!r}")
-    return name, value
-
-
-def _shares(fit: float | None, certify: float | None) -> Shares | None:
-    from gate.tuning.splits import Shares
-
-    if fit is None and certify is None:
-        return None
-    chosen = Shares()
-    fit = chosen.fit if fit is None else fit
-    certify = min(chosen.certify, 1 - fit) if certify is None else certify
-    if fit + certify > 1 + 1e-9:
-        raise ConfigError(f"--fit-share and --certify-share are {fit + certify:g} together: they may be 1 at most")
-    return Shares(fit, certify)
-
-
-def _chosen_split(collection: Collection, wanted: str) -> str:
-    if wanted and wanted not in SPLITS:
-        raise UnknownName("split", wanted, SPLITS)
-    for split in (wanted,) if wanted else ("test", "certify"):
-        if next(_rows(collection, split), None) is not None:
-            return split
-    named = f"{wanted!r}" if wanted else "test or certify"
-    raise ConfigError(f"no question of the split {named} has a label: run 'gate grade'", where=str(collection.path))
-
-
-def _rows(collection: Collection, split: str) -> Iterator[Collected]:
-    from gate.tuning.observing import labelled
-    from gate.tuning.splits import Shares, read_shares
-
-    shares = read_shares(collection) or Shares()
-    return (row for row in labelled(collection) if split in ("all", shares.of(row.example)))
+    return assemble(read(find(name), certificate=False), Unfitted())
 
 
 @contextmanager
-def _progress(what: str, total: int | None, done: int) -> Iterator[Callable[[], None]]:
-    """A bar on a terminal, and nothing elsewhere; yields what moves it on by one."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
-        task = bar.add_task(what, total=total, completed=done)
-        yield lambda: bar.advance(task)
+def _same_evidence(collection: Path) -> Iterator[None]:
+    try:
+        yield
+    except ReplayGap as error:
+        raise ConfigError(f"{error}: collect with a policy that has this evidence", where=str(collection)) from error
 
 
-@contextmanager
-def _status(what: str) -> Iterator[Callable[[str], None]]:
-    """A line on a terminal that says what is going on."""
-    if not err.is_terminal:
-        yield lambda _: None
-        return
-    with err.status(what) as status:
-        yield lambda now: status.update(f"{what}: {now}")
+def _taken(held: Collection, labels: Path) -> int:
+    """Put labels of people in; how many change one that was there."""
+    from gate.tuning.grade import take_labels
+    from gate.tuning.label_files import read_label_rows, read_labels
+
+    who = {(row.id, row.answer): row.grader for row in read_label_rows(labels)}
+    return take_labels(held, read_labels(labels), who)
+
+
+def _listed(
+    held: Collection, export: Path | None, suspects: Path | None, gateway: Gateway | None, *, overwrite: bool
+) -> int:
+    """Write the files for people that are wanted; how many labels are suspect or open."""
+    from gate.tuning.grade import label_rows, suspect_rows
+    from gate.tuning.label_files import write_labels
+
+    if export:
+        write_labels(export, label_rows(held), overwrite=overwrite)
+    if not (suspects and gateway):
+        return 0
+    with _same_evidence(held.path):
+        return write_labels(suspects, suspect_rows(held, gateway.plan), overwrite=overwrite)

@@ -210,8 +210,9 @@ class Policy(_Part):
 
     @property
     def fingerprint(self) -> str:
-        """Hash of everything that bears on a decision: not the name, the summary or the certificate itself."""
-        content = self.model_dump(exclude={"name", "summary", "certificate"})
+        """Hash of everything that bears on a decision: not the name, the summary or the certificate itself, nor the
+        costs, by which tuning chooses among policies that all keep the promise."""
+        content = self.model_dump(exclude={"name", "summary", "costs", "certificate"})
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -246,8 +247,11 @@ def find(name_or_path: str) -> Path:
     return shipped
 
 
-def read(path: Path) -> PolicyFile:
-    """Read and check a policy file. Raises `ConfigError`, with file and line."""
+def read(path: Path, *, certificate: bool = True) -> PolicyFile:
+    """Read and check a policy file. Raises `ConfigError`, with file and line.
+
+    Without its ``certificate`` it is read as one still to be tuned: what it promises need not be shown yet.
+    """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
@@ -268,6 +272,8 @@ def read(path: Path) -> PolicyFile:
         raise ConfigError("nested too deep, or an alias that holds itself", where=f"{path}:1") from error
     except ValueError as error:  # PyYAML lets those of int(), float() and date() through
         raise ConfigError(f"a value that is none: {error}", where=f"{path}:1") from error
+    if not certificate:
+        data.pop("certificate", None)
     try:
         return PolicyFile(Policy.model_validate(data), path, lines)
     except ValidationError as error:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from functools import wraps
-from typing import Any, ParamSpec
+from inspect import cleandoc
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 import orjson
 import typer
@@ -16,9 +18,11 @@ from rich.table import Table
 from rich.text import Text
 
 from gate.errors import ConfigError, GateError, RequestError, UpstreamError
-from gate.gateway import Gateway
 from gate.proxy.wire import dumps
 from gate.types import Action, Confidence, Cost, Outcome, Step, TraceRecord
+
+if TYPE_CHECKING:
+    from gate.gateway import Gateway
 
 _BAR = 12
 P = ParamSpec("P")
@@ -131,14 +135,21 @@ def certificate_line(gateway: Gateway) -> str:
         return "none: no promise is kept until the policy is tuned and certified"
     if gateway.void:
         return "void: " + "; ".join(gateway.void)
+    on = ", ".join(filter(None, (f"{held.n} asked", held.segment, held.date)))
     return (
-        f"{held.errors} wrong of {held.answered} answered ({held.n} asked, {held.segment}, {held.date}): "
+        f"{held.errors} wrong of {held.answered} answered ({on}): "
         f"at most {held.bound:.2%} wrong with {1 - held.delta:.0%} confidence"
     )
 
 
 def complain(console: Console, message: str) -> None:
-    console.print(Text(f"gate: {message}", style="red"))
+    """One line, however long: what reads it may be a program."""
+    console.print(Text(f"gate: {' '.join(message.split())}", style="red"), soft_wrap=True)
+
+
+def filled(text: str) -> str:
+    """Paragraphs on one line each, so that help texts fill the terminal they are shown in."""
+    return "\n\n".join(" ".join(paragraph.split()) for paragraph in cleandoc(text).split("\n\n"))
 
 
 def plainly(command: Callable[P, None]) -> Callable[P, None]:
@@ -152,7 +163,42 @@ def plainly(command: Callable[P, None]) -> Callable[P, None]:
             complain(err, error.in_full if isinstance(error, UpstreamError) else str(error))
             raise typer.Exit(2 if isinstance(error, ConfigError | RequestError) else 1) from None
 
+    run.__doc__ = filled(command.__doc__ or "")
     return run
+
+
+@contextmanager
+def progress(what: str, total: int | None, done: int) -> Iterator[Callable[[], None]]:
+    """A bar on a terminal, and nothing elsewhere; yields what moves it on by one."""
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=err, transient=True, disable=not err.is_terminal) as bar:
+        task = bar.add_task(what, total=total, completed=done)
+        yield lambda: bar.advance(task)
+
+
+@contextmanager
+def status(what: str) -> Iterator[Callable[[str], None]]:
+    """A line on a terminal that says what is going on, and nothing elsewhere."""
+    if not err.is_terminal:
+        yield lambda _: None
+        return
+    with err.status(what) as shown:
+        yield lambda now: shown.update(f"{what}: {now}")
 
 
 def print_json(data: dict[str, Any]) -> None:

@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING
 
 from rich.box import SIMPLE
 from rich.console import Group, RenderableType
+from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from gate.policy import Policy
 from gate.terminal import cost_line
 
 if TYPE_CHECKING:
     from gate.guarantees.label_noise import JudgeError
+    from gate.policy import Policy
     from gate.tuning.certification import Tested
     from gate.tuning.chat_logs import ImportReport
     from gate.tuning.collect import CollectReport
@@ -35,7 +36,7 @@ _LAST = 6
 def imported(done: ImportReport) -> RenderableType:
     """What became of the rows of a log."""
     lines = [
-        f"{done.written} questions of {done.rows} rows; {done.duplicates} stood there again",
+        f"{done.written} questions of {done.rows} rows; {done.duplicates} rows ask what another asks",
         f"{done.with_references} have reference answers",
     ]
     for tallies, what in ((done.unusable, "left out"), (done.unread_labels, "label not read")):
@@ -51,7 +52,7 @@ def collected(done: CollectReport, added: Added) -> RenderableType:
     if added.repeated:
         lines.insert(0, Text(f"{added.repeated} questions are the same as another, and are asked once"))
     if done.failed:
-        lines.append(Text(f"{done.failed} had no first draft: run again to try again", style="yellow"))
+        lines.append(Text(f"requests of {done.failed} failed: run again to try again", style="yellow"))
     if done.stopped:
         lines.append(Text(f"stopped: {done.stopped}", style="yellow"))
     return Group(*lines)
@@ -72,6 +73,8 @@ def graded(done: GradeReport, judge: JudgeError, changed: int | None) -> Rendera
         )
     if done.cost.calls:
         lines.append(f"judging cost {cost_line(done.cost)}")
+    if done.open:
+        lines.append("what is open: label it by hand (--export, then --labels), or let a model judge (--grader model)")
     if done.failed:
         lines.append(f"{done.failed} answers could not be judged: run again")
     return Text("\n".join(lines))
@@ -83,13 +86,12 @@ def graded(done: GradeReport, judge: JudgeError, changed: int | None) -> Rendera
 def tuned(done: Tuned, policy: Policy, labels: str, target: Path) -> RenderableType:
     """The tests that decided, and what came of them."""
     table = Table("", "evidence", "answered", "wrong", "at most", "$ a question", box=SIMPLE, title_justify="left")
-    shown = [test for test in done.tests[-_LAST:] if test is not done.chosen]
-    shown += [done.chosen] if done.chosen else []
-    for test in sorted(shown, key=done.tests.index):
-        table.add_row(*_tested(test, test is done.chosen))
+    for place, test in enumerate(done.tests, 1):
+        if test is done.chosen or place > len(done.tests) - _LAST:
+            table.add_row(*_tested(test, test is done.chosen))
     promise = policy.promise
     lines: list[RenderableType] = [
-        Text(f"fitted on {done.fitted_on} questions; {len(done.tests)} policies tested, the bolder ones last:"),
+        Text(f"fitted on {done.fitted_on} questions; policies tested, from safe to bold: {len(done.tests)}"),
         table,
         Text(f"labels: {labels}", style="dim"),
     ]
@@ -126,15 +128,19 @@ def _tested(test: Tested[Candidate], chosen: bool) -> Iterator[Text]:
 
 def evaluations(found: Mapping[str, Evaluation], split: str) -> RenderableType:
     """Policies side by side."""
-    table = Table(
-        "", *found, box=SIMPLE, title=f"{split} split" if split != "all" else "all questions", title_justify="left"
-    )
-    for name, cells in _measures(list(found.values())):
-        table.add_row(name, *cells)
+    table = _side_by_side(found, f"{split} split" if split != "all" else "all questions")
     notes = [Text(f"{name}: {note}", style="dim") for name, each in found.items() for note in each.notes]
     if split == "certify":
         notes.append(Text("these questions certified policies: a test split would judge them afresh", style="dim"))
     return Group(table, *notes)
+
+
+def _side_by_side(found: Mapping[str, Evaluation], title: str) -> Table:
+    table = Table("", *map(escape, found), box=SIMPLE, title=title, title_justify="left")
+    for name, cells in _measures(list(found.values())):
+        if any(cell != "-" for cell in cells):  # without labels most cannot be told
+            table.add_row(name, *cells)
+    return table
 
 
 def _measures(found: Sequence[Evaluation]) -> Iterator[tuple[str, list[str]]]:
@@ -158,7 +164,7 @@ def comparisons(pairs: Sequence[Comparison]) -> RenderableType:
     table = Table("second less first", "coverage", "wrong", "$", "right only in one", "p", box=SIMPLE)
     for pair in pairs:
         table.add_row(
-            f"{pair.second} - {pair.first}",
+            escape(f"{pair.second} - {pair.first}"),
             _share(pair.coverage),
             _share(pair.risk),
             _number(dict(pair.costs)["money"]),
@@ -171,14 +177,17 @@ def comparisons(pairs: Sequence[Comparison]) -> RenderableType:
 def replayed(done: Replayed, found: Evaluation, watched: Watched | None) -> RenderableType:
     """What a policy makes of a log, and whether what went out kept the promise."""
     gaps = sum(done.gaps.values())
-    then = ", ".join(f"{count} {action or 'error'}" for action, count in done.recorded.items())
+    then = ", ".join(f"{count} {action}" for action, count in sorted(done.recorded.items()))
     now = ", ".join(f"{each.count} {each.action}" for each in found.actions)
     lines: list[RenderableType] = [
         Text(f"{len(done.judgements)} decisions judged, {done.changed} end otherwise; {gaps} cannot be judged"),
         *(Text(f"  {count}: {reason}", style="dim") for reason, count in done.gaps.items()),
         Text(f"then: {then}\nnow:  {now}"),
-        evaluations({"this policy": found}, "all"),
+        _side_by_side({"": found}, "of the decisions judged"),
+        *(Text(note, style="dim") for note in found.notes),
     ]
+    if done.strangers:
+        lines.append(Text(f"{done.strangers} labels are of decisions that are not in this log", style="yellow"))
     if watched:
         held = watched.monitor
         between = "" if held.interval is None else f", between {held.interval[0]:.2%} and {held.interval[1]:.2%}"

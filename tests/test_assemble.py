@@ -12,6 +12,7 @@ import pytest
 import yaml
 
 from gate.assemble import assemble, load_gateway
+from gate.calibration.unfitted import Unfitted
 from gate.errors import ConfigError, ReplayGap, StaleCalibrator, UnknownName
 from gate.gateway import Gateway
 from gate.log.jsonl import without_text
@@ -113,6 +114,26 @@ def test_a_calibrator_fitted_for_other_signals_is_refused(tmp_path: Path) -> Non
     path = changed(tmp_path, calibrator="held.calibrator.json", signals=["vote_share"])
     with pytest.raises(StaleCalibrator, match="fitted for"):
         load_gateway(str(path))
+
+
+@pytest.mark.parametrize("named", ["none.calibrator.json", "vote_share"])
+def test_a_calibrator_that_is_given_runs_in_the_place_of_the_one_named(named: str, tmp_path: Path) -> None:
+    """Also where that one is not there yet, or could never answer."""
+    file = read(changed(tmp_path, calibrator=named, rule={"kind": "threshold", "answer_at": 0.99}))
+    with pytest.raises(ConfigError):
+        assemble(file)
+    gateway = assemble(file, Unfitted())
+    assert gateway.plan.calibrator == Unfitted()
+    assert gateway.running["calibrator"] == "unfitted"
+    given = load_gateway("balanced").plan.calibrator
+    assert assemble(file, given).running == {**gateway.running, "calibrator": given.fingerprint}
+
+
+def test_a_calibrator_that_is_given_must_fit_too(tmp_path: Path) -> None:
+    given = load_gateway("balanced").plan.calibrator
+    path = changed(tmp_path, signals=["vote_share"])
+    with pytest.raises(StaleCalibrator, match=r"changed\.yaml:\d+: "):
+        assemble(read(path), given)
 
 
 def test_an_unknown_policy_lists_the_shipped_ones() -> None:

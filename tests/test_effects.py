@@ -22,6 +22,7 @@ from gate.effects import (
     Retrieve,
     Together,
     effect_key,
+    family_key,
     generate,
     observe,
     retrieve,
@@ -161,3 +162,19 @@ def test_another_process_makes_the_same_key() -> None:
     environment = {**os.environ, "PYTHONHASHSEED": "77"}
     run = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     assert run.stdout.strip() == here
+
+
+@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(Generate)])
+def test_a_family_is_all_requests_that_differ_in_their_number_of_answers_alone(name: str) -> None:
+    other: dict[str, Any] = {
+        "upstream": "large",
+        "messages": (Message("user", "Where is Paris?"),),
+        "stop": ("x",),
+        "seed_is_callers": True,
+        "extra": {"tools": []},
+    }
+    changed = dataclasses.replace(ASKED, **{name: other.get(name, 7)})
+    unasked = name in {"n", "cap", "seed_is_callers"}
+    assert (family_key(changed) == family_key(ASKED)) is unasked
+    assert (effect_key(changed) == effect_key(ASKED)) is (unasked and name != "n")
+    assert family_key(changed) != effect_key(changed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,21 @@ def test_asking_from_python() -> None:
     assert said == "answer: China"
     assert lines[-2] == f"on an event loop: {said}"
     assert lines[-1] == f"replayed, with no calls: {said}"
+
+
+def test_questions_become_a_certified_policy_and_a_report(tmp_path: Path) -> None:
+    folder = EXAMPLES / "tune_policy"
+    some = (folder / "questions.csv").read_text(encoding="utf-8").splitlines(keepends=True)[:301]
+    (tmp_path / "some.csv").write_text("".join(some), encoding="utf-8")
+    called = {**os.environ, "GATE": f"{sys.executable} -m gate"}
+    run = [folder / "run.sh", tmp_path / "made", tmp_path / "some.csv"]
+    said = subprocess.run(run, env=called, capture_output=True, text=True, check=True, timeout=110).stdout
+    assert "300 of 300 questions have full evidence" in said
+    tuned = load_gateway(str(tmp_path / "made" / "my-policy.yaml"))
+    assert tuned.certified
+    assert tuned.certificate is not None
+    assert tuned.certificate.bound <= tuned.policy.promise.max_error
+    assert (tmp_path / "made" / "report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
 
 
 def test_the_policy_for_ones_own_server_loads() -> None:

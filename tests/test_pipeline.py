@@ -311,6 +311,32 @@ def test_a_search_that_finds_nothing_closes_that_way() -> None:
     assert outcome.decision.detail == "retrieve: no passage was found"
 
 
+def test_passages_that_came_with_the_question_are_read_without_a_search() -> None:
+    mine = (Passage("mine", "Lagos lies in Nigeria, says my file."),)
+    question = dataclasses.replace(ASKED, passages=mine)
+    made, stage = plan("small", "large", passages=True), Play(unsure)
+    outcome = stage.run(answer(made, question))
+    assert "search" not in stage.noted
+    assert [note for note in stage.noted if "reading" in note] == [
+        "small x1 reading",
+        "small x5 reading",
+        "large x1 reading",
+        "large x5 reading",
+    ]
+    for sent in stage.sent:
+        assert ("says my file" in sent.messages[-1].content) is reading(sent)
+    assert outcome.cost.seconds == 0.0
+    assert made.opening(question).found == mine
+    assert made.opening(question).passages == ()  # closed book comes first
+
+
+def test_passages_are_not_read_where_the_policy_does_not_retrieve() -> None:
+    question = dataclasses.replace(ASKED, passages=FOUND)
+    stage = Play(unsure)
+    stage.run(answer(plan(), question))
+    assert stage.noted == ["small x1", "small x5", "abstain: uncertain"]
+
+
 def test_when_every_later_way_fails_the_outcome_is_an_abstention_that_says_why() -> None:
     script: Script = lambda e, i: UpstreamError("large", "is down") if e.upstream == "large" else unsure(e, i)  # noqa: E731
     outcome, stage = play(plan("small", "large"), script)

@@ -2,11 +2,31 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
+
+import pytest
+import typer
 from rich.console import Console, RenderableType
 
+from gate.assemble import assemble
 from gate.drivers import Recording, ThreadedDriver
+from gate.errors import ConfigError, GateError, ReplayGap, RequestError, UpstreamError
 from gate.pipeline import answer
-from gate.terminal import contributions_table, cost_line, outcome_panel, trace_view, way
+from gate.policy import find, read
+from gate.terminal import (
+    certificate_line,
+    contributions_table,
+    cost_line,
+    filled,
+    outcome_panel,
+    plainly,
+    print_json,
+    progress,
+    status,
+    trace_view,
+    way,
+)
 from gate.types import Confidence, Contribution, Cost, Outcome, Question, TraceRecord
 from tests.scripted import Scripted, always, plan_over, world_of
 
@@ -66,3 +86,79 @@ def test_cost_and_way_are_one_line() -> None:
     assert cost_line(Cost(2, 10, 5, 0.25, 0.0)) == "2 calls, 10 + 5 tokens, 250 ms"
     assert cost_line(Cost(1, 1, 1, 1.0, 0.5)).endswith("$0.500000")
     assert way(()) == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (ConfigError("no good", where="p.yaml:3"), 2, "gate: p.yaml:3: no good\n"),
+        (RequestError("the question\nis empty"), 2, "gate: the question is empty\n"),
+        (ConfigError("long " * 100), 2, f"gate: {' '.join(['long'] * 100)}\n"),
+        (ConfigError("[red]not[/red] markup [/]"), 2, "gate: [red]not[/red] markup [/]\n"),
+        (
+            UpstreamError("main", "HTTP 500", said="the server's words"),
+            1,
+            "gate: upstream 'main': HTTP 500: the server's",
+        ),
+        (ReplayGap("not recorded"), 1, "gate: not recorded\n"),
+    ],
+)
+def test_an_error_is_one_line_and_its_kind_the_exit_code(
+    error: GateError, code: int, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @plainly
+    def command() -> None:
+        raise error
+
+    with pytest.raises(typer.Exit) as ended:
+        command()
+    shown = capsys.readouterr()
+    assert (ended.value.exit_code, shown.out, shown.err.count("\n")) == (code, "", 1)
+    assert shown.err.startswith(said)
+
+
+def test_faults_of_ours_are_not_hidden() -> None:
+    @plainly
+    def command() -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        command()
+
+
+def test_help_texts_keep_their_paragraphs_and_lose_their_line_ends() -> None:
+    def command() -> None:
+        """One line
+
+        that goes
+        on.
+
+            Indented.
+        """
+
+    assert filled(command.__doc__ or "") == "One line\n\nthat goes on.\n\nIndented."
+    assert plainly(command).__doc__ == filled(command.__doc__ or "")
+
+
+def test_json_is_valid_whatever_it_holds(capsys: pytest.CaptureFixture[str]) -> None:
+    print_json({"nan": float("nan"), "half": "\ud800", "pair": (1, 2)})
+    assert json.loads(capsys.readouterr().out) == {"nan": None, "half": "?", "pair": [1, 2]}
+
+
+def test_nothing_moves_where_nobody_looks(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress("collecting", 3, 1) as step, status("tuning") as say:
+        step()
+        say("fitting")
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_certificate_of_all_questions_names_no_segment() -> None:
+    gateway = assemble(read(find("balanced")))
+    held = gateway.policy.certificate
+    assert held is not None
+    for segment, on in (("", "9 asked, 2026-01-01"), ("the town hall", "9 asked, the town hall, 2026-01-01")):
+        certificate = held.model_copy(
+            update={"segment": segment, "n": 9, "date": "2026-01-01", "fingerprints": gateway.running}
+        )
+        named = dataclasses.replace(gateway, policy=gateway.policy.model_copy(update={"certificate": certificate}))
+        assert f"({on}): at most" in certificate_line(named)

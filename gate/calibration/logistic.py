@@ -75,7 +75,8 @@ class SignalWeight(BaseModel):
     @property
     def trusted(self) -> tuple[float, float]:
         """The range seen in fitting and a margin: beyond it a value is out of distribution."""
-        slack = _MARGIN * (self.high - self.low) + 1e-9
+        # tables of signals hold single precision: a value there and here may differ in the seventh digit
+        slack = _MARGIN * (self.high - self.low) + 1e-6 * max(1.0, abs(self.low), abs(self.high))
         return self.low - slack, self.high + slack
 
     def within(self, value: float) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -27,7 +28,7 @@ from gate.effects import (
 )
 from gate.errors import EvidenceUnavailable, GateError, ReplayGap, UpstreamError, UpstreamTimeout
 from gate.ports import Price
-from gate.types import Generations, TapeEntry, Usage
+from gate.types import Generation, Generations, TapeEntry, Usage
 
 T = TypeVar("T")
 
@@ -35,8 +36,8 @@ T = TypeVar("T")
 class ReplayDriver:
     """Answers every effect from a tape, so that a flow can be run again with no calls.
 
-    With ``prices``, a request for several answers can also be answered with the first of a recorded reply to the same
-    request for more of them; its cost is reckoned anew, but for the time, of which only the longer is known. Raises
+    With ``prices``, a request for answers can also be answered with the first of a recorded reply to the same request
+    for more of them; its cost is reckoned anew, but for the time, of which only the longer is known. Raises
     `ReplayGap` when the flow asks for something the tape does not hold: such a flow cannot be judged from it.
     """
 
@@ -91,19 +92,24 @@ class ReplayDriver:
                 f"this cannot be told from the recording: it holds no reply to a request for {_asked(effect)}, which "
                 "the recorded policy did not make"
             )
+        if entry in (family := self._families.get(entry.family, [])):  # a reply is given once, whole or in part
+            family.remove(entry)
         if isinstance(effect, Generate) and entry.generations and entry.cap != effect.cap:
-            _check_lengths(entry.generations, recorded=entry.cap, now=effect.cap, asked=effect.max_tokens)
+            _check_lengths(entry, entry.generations, effect)
         return entry
 
     def _first_of_more(self, effect: Ask | Retrieve) -> TapeEntry | None:
-        """The first answers of a reply to a request for more of the same."""
-        if not isinstance(effect, Generate) or effect.n < 2 or not self._families:
+        """The first answers of a reply to a request for more of the same. Where that failed, this would have failed."""
+        if not isinstance(effect, Generate) or self._prices is None or not self._families:
             return None
         held = self._families.get(family_key(effect), [])
         wider = min((entry for entry in held if entry.n > effect.n), key=lambda entry: entry.n, default=None)
-        if wider is None or wider.generations is None or self._prices is None:
+        if wider is None:
             return None
+        self._replies[wider.key].remove(wider)
         held.remove(wider)
+        if wider.generations is None:
+            return replace(wider, n=effect.n)
         return _thinned(wider, wider.generations, effect.n, self._prices.get(effect.upstream, Price()))
 
 
@@ -140,11 +146,28 @@ def recorded_reply(entry: TapeEntry) -> Reply[Any]:
     return Reply(next(value for value in held if value is not None), entry.cost)
 
 
-def _check_lengths(held: Generations, *, recorded: int | None, now: int | None, asked: int | None) -> None:
+def cut_by_budget(entry: TapeEntry, max_tokens: int | None) -> bool:
+    """Whether an answer of this reply ended because the budget left it no more tokens.
+
+    ``max_tokens`` is the most that were asked for: what ended there, or at a limit of the upstream's own, would have
+    ended there under any budget.
+    """
+    held, cap = entry.generations, entry.cap
+    if held is None or cap is None or (max_tokens is not None and max_tokens <= cap):
+        return False
+    return any(answer.finish_reason == "length" and _longest(answer, held.usage) >= cap for answer in held.choices)
+
+
+def _longest(answer: Generation, usage: Usage) -> float:
+    """The most tokens the answer can have had."""
+    return (usage.completion_tokens or math.inf) if answer.tokens is None else len(answer.tokens)
+
+
+def _check_lengths(entry: TapeEntry, held: Generations, effect: Generate) -> None:
     """Raise `ReplayGap` where the budget of today would have cut a recorded answer elsewhere than it was cut."""
-    limits = [most for most in (recorded, asked) if most is not None]
+    gap = cut_by_budget(entry, effect.max_tokens)
     for answer in held.choices:
         length = held.usage.completion_tokens / len(held.choices) if answer.tokens is None else len(answer.tokens)
-        cut_by_budget = answer.finish_reason == "length" and recorded is not None and recorded == min(limits)
-        if cut_by_budget or (now is not None and length > now):
-            raise ReplayGap("the budget leaves another number of tokens for this answer than when it was recorded")
+        gap = gap or (effect.cap is not None and length > effect.cap)
+    if gap:
+        raise ReplayGap("the budget leaves another number of tokens for this answer than when it was recorded")

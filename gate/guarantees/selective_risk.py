@@ -1,8 +1,9 @@
 """How wrong the answers let through can be, given how many of a held-out sample were wrong.
 
 The bound is exact for a threshold fixed beforehand (Clopper and Pearson 1934). `certify` chooses among several by
-fixed-sequence testing: it walks from the safest to the boldest and stops at the first that fails, so all it passed
-hold together at the full delta (Angelopoulos et al. 2021, Learn then Test; Geifman and El-Yaniv 2017 for the setting).
+fixed-sequence testing (`in_sequence`): it walks from the safest to the boldest and stops at the first that fails, so
+all it passed hold together at the full delta (Angelopoulos et al. 2021, Learn then Test; Geifman and El-Yaniv 2017 for
+the setting).
 `certify_by_search` is for when no thresholds were fixed beforehand.
 """
 
@@ -10,8 +11,9 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +25,7 @@ try:
 except ModuleNotFoundError as error:
     raise MissingExtra("scipy", "tune") from error
 
+T = TypeVar("T")
 Bound = Callable[[int, int, float], float]
 """Upper limit on a risk, of errors, answers and delta."""
 
@@ -55,6 +58,21 @@ def answers_needed(alpha: float, delta: float) -> int:
     return math.ceil(math.log(delta) / math.log1p(-alpha) - 1e-9)
 
 
+def in_sequence(limits: Iterable[tuple[T, float]], alpha: float) -> Iterator[tuple[T, float, bool]]:
+    """Test one after another, up to and with the first that fails: each with its limit, and whether it passed.
+
+    ``limits`` are candidates, each with an upper limit on its risk that is wrong with probability at most delta. In an
+    order that was chosen on other data, the first whose risk is above ``alpha`` passes with probability at most delta,
+    and none behind it is tested unless it passes: so all that passed hold together at the full delta. Each limit is
+    asked for only when those before it passed.
+    """
+    for candidate, limit in limits:
+        passed = limit <= alpha
+        yield candidate, limit, passed
+        if not passed:
+            return
+
+
 @dataclass(frozen=True, slots=True)
 class Candidate:
     """A threshold and what the whole policy did with it on the certification split."""
@@ -72,14 +90,12 @@ def certify(
     ``candidates`` run from the safest (highest threshold) to the boldest and must have been chosen on other data.
     ``bound`` is another one where the errors are not plain counts of wrong answers (see `gate.guarantees.label_noise`).
     """
-    passed = None
-    for candidate in candidates:
-        if candidate.answered == 0:  # too cautious to test: says nothing, costs nothing
-            continue
-        if bound(candidate.errors, candidate.answered, delta) > alpha:
-            break
-        passed = candidate
-    return passed
+    # what answered nothing is too cautious to test: says nothing, costs nothing
+    limits = ((c, bound(c.errors, c.answered, delta)) for c in candidates if c.answered)
+    boldest = None
+    for candidate, _, passed in in_sequence(limits, alpha):
+        boldest = candidate if passed else boldest
+    return boldest
 
 
 def certify_by_search(

@@ -60,12 +60,13 @@ def read(path: Path) -> Iterator[TraceRecord]:
         with path.open("rb") as file:
             for number, line in enumerate(file, 1):
                 if line.strip():
-                    yield _record(line, f"{path}:{number}")
+                    yield record_of(line, f"{path}:{number}")
     except OSError as error:
         raise ConfigError(f"cannot read the trace: {error.strerror}", where=str(path)) from error
 
 
-def _record(line: bytes, where: str) -> TraceRecord:
+def record_of(line: bytes | str, where: str) -> TraceRecord:
+    """The record of a line. Raises `ConfigError` for what is none."""
     try:
         return from_json(line)
     except ValueError as error:  # pydantic's and JSON's own are both of this kind

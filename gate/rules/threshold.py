@@ -41,7 +41,8 @@ class ThresholdRule(BaseModel):
     @property
     def everywhere(self) -> float | None:
         """The threshold where all drafts have the same; else None."""
-        return self.answer_at if not self.answer_at_in and self.closed_book_at in (None, self.answer_at) else None
+        named = {self.answer_at, *self.answer_at_in.values()}
+        return self.answer_at if named == {self.answer_at} and self.closed_book_at in (None, self.answer_at) else None
 
     def threshold(self, stage: Stage) -> float:
         """The least p at which a draft of this stage is let through."""

@@ -56,7 +56,7 @@ def _probability(cell: Any) -> float:
     if cell is None or str(cell).strip() == "":
         return 1.0
     try:
-        value = float(cell)
+        value = float(str(cell).replace(",", "."))  # as spreadsheets of many languages write it
     except ValueError:
         value = math.nan
     if not 0.0 < value <= 1.0:

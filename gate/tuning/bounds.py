@@ -17,7 +17,8 @@ def trusted(counted: Counted, delta: float) -> float:
 
 def _weighted(behind: Weighted, delta: float) -> float:
     chance, out = 1 / behind.weights, behind.answered
-    return weighted_upper_bound(behind.wrong[out], chance[out], delta, float(chance.min()))
+    least = min(behind.least, float(chance.min(initial=1.0)))  # a hair less, for twice inverted
+    return weighted_upper_bound(behind.wrong[out], chance[out], delta, least)
 
 
 def judged_by(judge: JudgeError) -> Bound:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gate.errors import MissingExtra
+from gate.guarantees.selective_risk import in_sequence
 from gate.policy import Promise
 
 try:
@@ -28,6 +29,8 @@ class Weighted:
     answered: npt.NDArray[np.bool_]
     weights: npt.NDArray[np.float64]
     """One over the chance that this one was audited."""
+    least: float
+    """The least chance that any decision had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +65,13 @@ class Tested(Generic[T]):
 def tested(candidates: Iterable[tuple[T, Counted]], promise: Promise, bound: Bound) -> Iterator[Tested[T]]:
     """Test one after another, up to and with the first that fails: all that passed hold together at the full delta.
 
-    Fixed-sequence testing (Angelopoulos et al. 2021, Learn then Test). The order must have been chosen on other data.
-    A candidate that answers nothing says nothing: it is passed over.
+    The order must have been chosen on other data (see `gate.guarantees.selective_risk.in_sequence`). A candidate that
+    answers nothing says nothing: it is passed over.
     """
     delta = 1 - promise.confidence
-    for candidate, counted in candidates:
-        if not counted.answered:
-            continue
-        limit = bound(counted, delta)
-        passed = limit <= promise.max_error
+    limits = ((each, bound(each[1], delta)) for each in candidates if each[1].answered)
+    for (candidate, counted), limit, passed in in_sequence(limits, promise.max_error):
         yield Tested(candidate, counted, limit, passed)
-        if not passed:
-            return
 
 
 @dataclass(frozen=True, slots=True)

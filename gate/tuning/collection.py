@@ -11,8 +11,9 @@ import json
 import sqlite3
 import threading
 import zlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -21,16 +22,18 @@ from typing import Any, Self
 from pydantic import TypeAdapter
 
 from gate.errors import ConfigError
-from gate.evidence.meanings import normalize
 from gate.tuning.conversations import digest, question_key
-from gate.tuning.examples import Example
+from gate.tuning.examples import Example, Split
 from gate.types import Cost, TapeEntry
 
 VERSION = 1
 _AT_ONCE = 64
 """Questions read at a time."""
+SHARES = "shares"
+"""Name under which ``meta`` holds how a collection was split, once a policy was tuned on it."""
 MAGIC = b"SQLite format 3\x00"
-_SCHEMA = """
+_SCHEMA = f"""
+BEGIN IMMEDIATE;
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS examples (
     place INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, request TEXT NOT NULL UNIQUE, question TEXT NOT NULL,
@@ -42,7 +45,11 @@ CREATE INDEX IF NOT EXISTS journal_place ON journal (place);
 CREATE TABLE IF NOT EXISTS labels (
     id TEXT NOT NULL, answer TEXT NOT NULL, correct INTEGER, grader TEXT NOT NULL, reason TEXT NOT NULL,
     human INTEGER NOT NULL, PRIMARY KEY (id, answer, human));
-"""
+INSERT OR IGNORE INTO meta VALUES ('version', '{VERSION}');
+COMMIT;
+"""  # noqa: S608 - a number of ours
+"""All of it or none: a process that is killed meanwhile leaves no half of it."""
+_TABLES = frozenset({"meta", "examples", "journal", "labels"})
 _EXAMPLE = TypeAdapter(Example)
 _TAPE = TypeAdapter(tuple[TapeEntry, ...])
 _ENTRY = TypeAdapter(TapeEntry)
@@ -96,8 +103,11 @@ class Collection:
 
     @classmethod
     def create(cls, path: Path) -> Self:
-        """Open a collection, or begin one where there is none."""
-        path.parent.mkdir(parents=True, exist_ok=True)
+        """Open a collection, or begin one where there is none. Raises `ConfigError`."""
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"cannot make the folder: {error.strerror}", where=str(path.parent)) from error
         return cls._open(path)
 
     @classmethod
@@ -111,21 +121,12 @@ class Collection:
     def _open(cls, path: Path) -> Self:
         if path.is_file() and path.stat().st_size and not is_collection(path):
             raise ConfigError("this file is no collection of 'gate collect'", where=str(path))
-        try:
+        with _told(path), ExitStack() as unless_prepared:
             connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
-            connection.execute("PRAGMA journal_mode=WAL")
-            connection.execute("PRAGMA synchronous=NORMAL")
-            connection.executescript(_SCHEMA)
-        except sqlite3.Error as error:
-            raise ConfigError(f"cannot use this collection: {error}", where=str(path)) from error
-        made = cls(path, connection)
-        version = made.meta.get("version")
-        if version is None:
-            made.remember(version=str(VERSION))
-        elif version != str(VERSION):
-            connection.close()
-            raise ConfigError(f"written in format {version}; this gate reads {VERSION}", where=str(path))
-        return made
+            unless_prepared.callback(connection.close)
+            _prepare(connection, path)
+            unless_prepared.pop_all()
+        return cls(path, connection)
 
     def close(self) -> None:
         self._db.close()
@@ -148,48 +149,44 @@ class Collection:
 
     def add(self, examples: Iterable[Example]) -> Added:
         """Put questions in. Raises `ConfigError`, with nothing put in, when one contradicts what is there."""
-        new = known = repeated = 0
-        with self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                for example in examples:
-                    match self._add(example):
-                        case "new":
-                            new += 1
-                        case "known":
-                            known += 1
-                        case _:
-                            repeated += 1
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
-        return Added(new, known, repeated)
+        became: Counter[str] = Counter()
+        with self._writing():
+            became.update(map(self._add, examples))
+        return Added(became["new"], became["known"], became["repeated"])
 
     def _add(self, example: Example) -> str:
-        request, packed = _request_key(example), _packed(_EXAMPLE.dump_python(example))
+        id_, request, packed = _text(example.id), _request_key(example), _packed(_EXAMPLE.dump_python(example))
         question = question_key(example.question, example.passages)
         self._check_split(example, question)
-        twin = self._db.execute("SELECT id FROM examples WHERE request = ?", (request,)).fetchone()
+        twin = self._db.execute("SELECT id, example FROM examples WHERE request = ?", (request,)).fetchone()
         if twin is None:
-            if self._db.execute("SELECT 1 FROM examples WHERE id = ?", (example.id,)).fetchone():
+            if self._db.execute("SELECT 1 FROM examples WHERE id = ?", (id_,)).fetchone():
                 raise ConfigError(f"the id {example.id!r} stands for another question already", where=str(self.path))
-            row = (example.id, request, question, packed)
+            row = (id_, request, question, packed)
             self._db.execute("INSERT INTO examples (id, request, question, example) VALUES (?, ?, ?, ?)", row)
             return "new"
-        if twin[0] != example.id:
+        if twin[0] != id_:
             return "repeated"
-        self._db.execute("UPDATE examples SET example = ? WHERE id = ?", (packed, example.id))
+        self._check_kept(_EXAMPLE.validate_python(_unpacked(twin[1])), example)
+        self._db.execute("UPDATE examples SET example = ? WHERE id = ?", (packed, id_))
         return "known"
+
+    def _check_kept(self, held: Example, example: Example) -> None:
+        """What a policy was fitted on must not come to judge it."""
+        split = self._db.execute("SELECT 1 FROM meta WHERE name = ?", (SHARES,)).fetchone()
+        if split and held.split != example.split:
+            raise ConfigError(
+                f"a policy was tuned on this collection with the question {example.id!r} in "
+                f"{_splits(held.split, example.split)[0]}: keep it there, or collect anew",
+                where=str(self.path),
+            )
 
     def _check_split(self, example: Example, question: str) -> None:
         """The same question must not be tuned on and judged on, whatever instructions it comes with."""
         for (packed,) in self._db.execute("SELECT example FROM examples WHERE question = ?", (question,)).fetchall():
             held: Example = _EXAMPLE.validate_python(_unpacked(packed))
             if held.id != example.id and held.split != example.split:
-                splits = " and ".join(
-                    f"the {split} split" if split else "no split" for split in (held.split, example.split)
-                )
+                splits = " and ".join(_splits(held.split, example.split))
                 raise ConfigError(
                     f"the questions {held.id!r} and {example.id!r} are the same, but are in {splits}: what is tuned on "
                     "one must not be judged on the other; give both the same split, or none",
@@ -210,6 +207,14 @@ class Collection:
         ((all_, done),) = self._rows("SELECT count(*), count(tape) FROM examples")
         return all_, done
 
+    @property
+    def has_replies(self) -> bool:
+        """Whether any reply is held, of a question that is finished or under way."""
+        if self.count()[1]:
+            return True
+        begun = self._rows("SELECT entry FROM journal")
+        return any(_ENTRY.validate_python(_unpacked(packed)).failure is None for (packed,) in begun)
+
     def spent(self) -> Cost:
         """What all that was collected cost."""
         finished = self._rows("SELECT cost FROM examples WHERE cost IS NOT NULL")
@@ -221,7 +226,7 @@ class Collection:
     # --- evidence ------------------------------------------------------------------------------------------------
 
     def journal(self, place: int, entries: Sequence[TapeEntry]) -> None:
-        """Keep replies of a question under way."""
+        """Keep replies of a question under way, and what failed: it cost something too."""
         rows = [(place, _packed(_ENTRY.dump_python(entry))) for entry in entries]
         self._write("INSERT INTO journal VALUES (?, ?)", rows)
 
@@ -232,17 +237,20 @@ class Collection:
     def finish(self, place: int, tape: Sequence[TapeEntry], answers: Mapping[str, str], cost: Cost) -> None:
         """A question's evidence is complete."""
         row = (_packed(_TAPE.dump_python(tuple(tape))), _text(dict(answers)), _text(_COST.dump_python(cost)))
-        with self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
+        with self._writing():
             self._db.execute(
                 "UPDATE examples SET tape = ?, answers = ?, cost = ?, failure = NULL WHERE place = ?", (*row, place)
             )
             self._db.execute("DELETE FROM journal WHERE place = ?", (place,))
-            self._db.execute("COMMIT")
 
     def fail(self, place: int, reason: str) -> None:
-        """No first draft could be had. The question stays to be done."""
-        self._write("UPDATE examples SET failure = ? WHERE place = ?", [(reason, place)])
+        """A request of the question failed. It stays to be done."""
+        self._write("UPDATE examples SET failure = ? WHERE place = ?", [(_text(reason), place)])
+
+    def failure(self, place: int) -> str | None:
+        """Why it could not be finished when it was last tried; None where it was not tried, or is finished."""
+        ((reason,),) = self._rows("SELECT failure FROM examples WHERE place = ?", (place,))
+        return None if reason is None else str(json.loads(reason))
 
     def collected(self) -> Iterator[Collected]:
         """Every question with full evidence, in the order of the file; one at a time in memory."""
@@ -261,11 +269,11 @@ class Collection:
         """Labels by (id of the question, answer). A grader's never takes the place of a person's."""
         rows = [
             (
-                id_,
+                _text(id_),
                 _text(answer),
                 None if label.correct is None else int(label.correct),
-                label.grader,
-                label.reason,
+                _text(label.grader),
+                _text(label.reason),
                 label.human,
             )
             for (id_, answer), label in labels.items()
@@ -275,10 +283,12 @@ class Collection:
     def labels_of(self, id_: str, *, human: bool | None = None) -> dict[str, Label]:
         """Labels of a question's answers: a person's where there is one, unless ``human`` asks for one kind alone."""
         rows = self._rows(
-            "SELECT answer, correct, grader, reason, human FROM labels WHERE id = ? ORDER BY human", (id_,)
+            "SELECT answer, correct, grader, reason, human FROM labels WHERE id = ? ORDER BY human", (_text(id_),)
         )
         return {
-            json.loads(answer): Label(None if correct is None else bool(correct), grader, reason, bool(by))
+            json.loads(answer): Label(
+                None if correct is None else bool(correct), json.loads(grader), json.loads(reason), bool(by)
+            )
             for answer, correct, grader, reason, by in rows
             if human is None or bool(by) == human
         }
@@ -286,14 +296,47 @@ class Collection:
     # --- the database --------------------------------------------------------------------------------------------
 
     def _rows(self, query: str, values: Sequence[Any] = ()) -> list[Any]:
-        with self._lock, closing(self._db.execute(query, values)) as cursor:
+        with self._lock, _told(self.path), closing(self._db.execute(query, values)) as cursor:
             return cursor.fetchall()
 
     def _write(self, statement: str, rows: Iterable[Sequence[Any]]) -> None:
-        with self._lock:
-            self._db.execute("BEGIN IMMEDIATE")
+        with self._writing():
             self._db.executemany(statement, rows)
-            self._db.execute("COMMIT")
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """All that is written within, or nothing of it."""
+        with self._lock, _told(self.path):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            finally:
+                if self._db.in_transaction:  # the database itself ends it when the disk is full
+                    self._db.execute("ROLLBACK")
+
+
+@contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """What the database has against it (a full disk, a file that is damaged or locked), as `ConfigError`."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise ConfigError(f"cannot use this collection: {error}", where=str(path)) from error
+
+
+def _prepare(db: sqlite3.Connection, path: Path) -> None:
+    """Make the tables of a new file. Raises `ConfigError`, with nothing changed, for one that holds others."""
+    there = {name for (name,) in db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if there and not there >= _TABLES:
+        raise ConfigError("this is a database of something else, no collection of 'gate collect'", where=str(path))
+    db.execute("PRAGMA synchronous=NORMAL")
+    if not there:
+        db.execute("PRAGMA journal_mode=WAL")
+        db.executescript(_SCHEMA)
+    held = db.execute("SELECT value FROM meta WHERE name = 'version'").fetchone()
+    if held != (str(VERSION),):
+        raise ConfigError(f"written in format {held and held[0]}; this gate reads {VERSION}", where=str(path))
 
 
 def is_collection(path: Path) -> bool:
@@ -306,10 +349,14 @@ def is_collection(path: Path) -> bool:
 
 
 def _request_key(example: Example) -> str:
-    """The same for requests that would be answered alike: equal but for case, articles, punctuation and spaces."""
+    """The same for requests that are the same: a word or a mark less may be another question (C and C++)."""
     asked = example.asked
-    said = [[message.role, normalize(message.content), message.wire] for message in asked.messages]
-    return digest([said, dict(asked.options), [normalize(passage.text) for passage in asked.passages]])
+    said = [[message.role, message.content, message.wire] for message in asked.messages]
+    return digest([said, dict(asked.options), [passage.text for passage in asked.passages]])
+
+
+def _splits(*splits: Split) -> list[str]:
+    return [f"the {split} split" if split else "no split" for split in splits]
 
 
 def _packed(value: Any) -> bytes:

@@ -2,14 +2,18 @@
 
 A log holds only the stages that each question came to. So it tells of other policies no more than that: what would have
 gone another way, or let through an answer that nobody checked, is unknown, and unknown counts as wrong wherever a
-promise is at stake. The log is read line by line; of each line only numbers are kept.
+promise is at stake. What was tried and failed then is taken to fail again. The log is read line by line; of each line
+only numbers are kept.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +23,17 @@ import orjson
 
 from gate.errors import ConfigError
 from gate.pipeline import Plan
+from gate.tuning.collection import is_collection
 from gate.tuning.conversations import question_key
 from gate.tuning.observing import stages_of
 from gate.tuning.splits import Shares
 from gate.tuning.table import Table, TableMaker
-from gate.types import Message, Question, Stage
+from gate.tuning.walk import opened
+from gate.types import Action, Message, Question, Stage
+
+UNCHECKED = "nobody checked it"
+NOTHING_GATHERED = "nothing was gathered for it: it ended before there was a draft"
+ELSEWHERE = "it began in a stage that this policy does not have"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +52,14 @@ class LogTable:
 
     table: Table
     recorded: npt.NDArray[np.object_]
-    """What was done at the time: a value of `gate.types.Action`; "" where it ended in an error."""
-    decisions: int
-    """All there are, with those left out."""
+    """What was done at the time: a value of `gate.types.Action`, or ``error``."""
+    left_out: Mapping[str, int]
+    """Decisions of the log that are not in the table, by reason."""
+
+    @property
+    def decisions(self) -> int:
+        """All there are, with those left out."""
+        return len(self.table) + sum(self.left_out.values())
 
 
 Records = Iterable[tuple[str, Mapping[str, Any]]]
@@ -52,27 +67,49 @@ Records = Iterable[tuple[str, Mapping[str, Any]]]
 
 
 def logged(
-    log: Records, plan: Plan, audits: Mapping[str, Audit], *, shares: Shares | None = None, audited_only: bool = False
+    log: Records,
+    plan: Plan,
+    audits: Mapping[str, Audit],
+    *,
+    shares: Shares | None = None,
+    audited_only: bool = False,
+    held_back: bool = False,
 ) -> LogTable:
-    """Decisions of a log as a table. Raises `ConfigError` for a line that is no decision."""
+    """Decisions of a log as a table: all, or those audited, and where ``held_back`` those beside that were abstentions.
+
+    Raises `ConfigError` for a line that is no decision.
+    """
     maker = TableMaker(tuple(signal.name for signal in plan.signals), stages_of(plan), complete=False)
     known = {stage.key for stage in maker.order}
-    decisions, recorded = 0, []
+    left_out: Counter[str] = Counter()
+    recorded: list[str] = []
+    seen: set[str] = set()
     for where, record in log:
-        decisions += 1
-        audit = audits.get(str(record.get("id")))
-        if audit is None and audited_only:
-            continue
         try:
-            if _add(maker, known, record, audit, shares):
-                recorded.append(record.get("action") or "")
-        except (KeyError, TypeError, AttributeError) as error:
-            raise ConfigError(f"not a decision of a log: {type(error).__name__}: {error}", where=where) from error
-    return LogTable(maker.made(), np.array(recorded, dtype=object), decisions)
+            id_ = str(record["id"])
+            audit = audits.get(id_)
+            kept = audit or not audited_only or (held_back and record["action"] == Action.ABSTAIN)
+            reason = _add(maker, known, record, audit, shares) if kept else UNCHECKED
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise ConfigError(f"not a decision of a log: {_fault(error)}", where=where) from error
+        if reason:
+            left_out[reason] += 1
+            continue
+        if id_ in seen:
+            raise ConfigError(f"the decision {id_!r} stands twice in this log: take one out", where=where)
+        seen.add(id_)
+        recorded.append(str(record.get("action") or "error"))
+    return LogTable(maker.made(), np.array(recorded, dtype=object), left_out)
+
+
+def _fault(error: Exception) -> str:
+    return f"it has no {error}" if isinstance(error, KeyError) else str(error)
 
 
 def records(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """The lines of a log. Raises `ConfigError` for what is not JSON."""
+    if is_collection(path):
+        raise ConfigError("this is a collection, where a decision log is wanted", where=str(path))
     try:
         with path.open("rb") as file:
             for number, line in enumerate(file, 1):
@@ -98,38 +135,92 @@ def _parsed(line: bytes, where: str) -> Mapping[str, Any]:
 
 def _add(
     maker: TableMaker, known: set[str], record: Mapping[str, Any], audit: Audit | None, shares: Shares | None
-) -> bool:
+) -> str:
+    """The reason why it cannot be added, if there is one."""
     steps = _stages(record["steps"])
-    if not steps or not all(key in known for key, _, _ in steps):
-        return False
-    last = steps[-1][0].rpartition("/")[0]  # all tiers of a round have the same draft
+    if not steps or not steps[0].readings:
+        return NOTHING_GATHERED
+    lacking = set(maker.signals) - steps[0].readings.keys()
+    if lacking:
+        return f"it was logged without the signal {min(lacking)!r}"
+    mine = list(takewhile(lambda step: step.stage.key in known, steps))
+    if not mine:
+        return ELSEWHERE
+    draft = steps[-1].stage.round_key
     split = shares.split(_split_key(record)) if shares else ""
-    maker.begin(record["id"], audit.segment if audit else "", split, 1 / audit.probability if audit else 1.0)
-    for key, step, cost in steps:
-        reason = step["decision"]["reason"]
+    maker.begin(str(record["id"]), audit.segment if audit else "", split, 1 / audit.probability if audit else 1.0)
+    for step in mine:
         maker.cell(
-            key,
-            {reading["signal"]: reading["value"] for reading in step["signals"]["readings"]},
-            audit.correct if audit and key.rpartition("/")[0] == last else None,
-            answerable=reason not in ("model_declined", "cut_short"),
-            whole=reason != "cut_short",
-            costs=cost,
+            step.stage.key,
+            step.readings,
+            audit.correct if audit and step.stage.round_key == draft else None,
+            answerable=step.reason not in ("model_declined", "cut_short"),
+            whole=step.reason != "cut_short",
+            costs=step.cost,
         )
-    return True
+    for key in _failed(steps, maker.order):
+        maker.fail(key)
+    return ""
 
 
-def _stages(steps: list[Any]) -> list[tuple[str, Any, tuple[float, ...]]]:
+@dataclass(frozen=True, slots=True)
+class _Step:
+    stage: Stage
+    action: str
+    reason: str
+    readings: Mapping[str, float | None]
+    cost: tuple[float, ...]
+    """In the order of `gate.tuning.table.COSTS`."""
+    tried: tuple[str, ...] = ()
+    """What was done here before, and led nowhere."""
+
+
+def _step(step: Mapping[str, Any]) -> _Step:
+    decision, paid = step["decision"], step["cost"]
+    stage = decision["stage"]
+    return _Step(
+        Stage(stage["upstream"], stage["passages"], stage["tier"]),
+        decision["action"],
+        decision["reason"],
+        {reading["signal"]: _value(reading) for reading in step["signals"]["readings"]},
+        (paid["money"], paid["calls"], paid["prompt_tokens"] + paid["completion_tokens"], paid["seconds"]),
+    )
+
+
+def _value(reading: Mapping[str, Any]) -> float | None:
+    value = reading["value"]
+    if value is None or (isinstance(value, float | int) and math.isfinite(value)):
+        return value
+    raise ValueError(f"the signal {reading['signal']!r} reads {value!r}, which is no number")
+
+
+def _stages(steps: Sequence[Mapping[str, Any]]) -> list[_Step]:
     """Each stage once, as it was decided last: a way that failed leads to a second decision in the same stage."""
-    merged: list[tuple[str, Any, tuple[float, ...]]] = []
-    for step in steps:
-        stage = step["decision"]["stage"]
-        key = Stage(stage["upstream"], stage["passages"], stage["tier"]).key
-        paid = step["cost"]
-        cost = (paid["money"], paid["calls"], paid["prompt_tokens"] + paid["completion_tokens"], paid["seconds"])
-        if merged and merged[-1][0] == key:
-            cost = tuple(a + b for a, b in zip(cost, merged.pop()[2], strict=True))
-        merged.append((key, step, cost))
+    merged: list[_Step] = []
+    for step in map(_step, steps):
+        if merged and merged[-1].stage == step.stage:
+            before = merged.pop()
+            cost = tuple(a + b for a, b in zip(before.cost, step.cost, strict=True))
+            step = replace(step, cost=cost, tried=(*before.tried, before.action))
+        merged.append(step)
     return merged
+
+
+def _failed(steps: Iterable[_Step], stages: Iterable[Stage]) -> set[str]:
+    """The stages that a way would have led to that failed."""
+    ladder = list(dict.fromkeys(stage.upstream for stage in stages))
+    failed: set[str] = set()
+    for step in steps:
+        stage = step.stage
+        if stage.upstream not in ladder:
+            break
+        if Action.GATHER in step.tried:
+            failed.add(replace(stage, tier=stage.tier + 1).key)
+        if Action.RETRIEVE in step.tried:
+            failed.add(Stage(stage.upstream, True).key)
+        if Action.ESCALATE in step.tried and (to := opened(ladder, (stage.upstream, stage.passages), Action.ESCALATE)):
+            failed.add(Stage(*to).key)
+    return failed
 
 
 def _split_key(record: Mapping[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """How good a policy was on labelled questions: what it let through, how much of that was wrong, and what it cost.
 
-Questions without a label count for coverage and cost, and for nothing else: they are never guessed. Shares, means and
-costs follow the weights of the rows; what ranks or calibrates is of the labelled rows as they are.
+Questions without a label count for coverage and cost, and for nothing else: they are never guessed. Shares of labelled
+questions follow the weights of the labels; what ranks or calibrates is of the labelled rows as they are.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from gate.calibration.metrics import aurc, auroc, excess_aurc, fpr_at_recall, ri
 from gate.calibration.proper_scores import brier
 from gate.calibration.significance import Metric, bootstrap_metric
 from gate.errors import ConfigError
-from gate.tuning.estimates import Array, Estimate, Mask, bound, mean, quantile, share
+from gate.tuning.estimates import UNKNOWN, Array, Estimate, Mask, bound, mean, quantile, share
 from gate.tuning.judgements import Judgements
 
 FEWEST = 30
@@ -120,7 +120,7 @@ class CurvePoint:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """What `evaluate` found. Counts are of rows; shares are weighted where the rows are."""
+    """What `evaluate` found. Counts are of rows; shares of labelled ones are weighted where labels are."""
 
     n: int
     labelled: int
@@ -139,7 +139,7 @@ class Evaluation:
     without_gate: Estimate
     """Accuracy of the first draft, let through always."""
     right_of_all: Estimate
-    """Share of the labelled questions that were answered, and right."""
+    """Share of the labelled questions that were answered, and right; not known where no abstention has a label."""
     right_kept: Estimate
     """Of the last drafts that were right, the share let through."""
     right_lost: int
@@ -178,7 +178,7 @@ def evaluate(
     if not 0 < confidence < 1:
         raise ValueError(f"need 0 < confidence < 1, got {confidence}")
     check(judgements)
-    rows, weights = judgements, judgements.weights
+    rows = judgements
     known = rows.where(rows.labelled)
     let_through = known.where(known.answered)
     right_answer = known.answered & (known.correct == 1)
@@ -192,11 +192,11 @@ def evaluate(
         wrong=int((let_through.correct == 0).sum()),
         confidence=confidence,
         weighted=is_weighted(rows),
-        coverage=share(rows.answered, weights, confidence),
+        coverage=share(rows.answered, np.ones(len(rows)), confidence),
         risk=share(let_through.correct == 0, let_through.weights, confidence),
         bound=bound(let_through.correct == 0, let_through.weights, confidence),
         without_gate=share(first.first_correct == 1, first.weights, confidence),
-        right_of_all=share(right_answer, known.weights, confidence),
+        right_of_all=UNKNOWN if _only_answers_known(rows) else share(right_answer, known.weights, confidence),
         right_kept=share(right.answered, right.weights, confidence),
         right_lost=int((~right.answered).sum()),
         actions=tuple(_actions(rows)),
@@ -237,13 +237,18 @@ def check(judgements: Judgements) -> None:
 
 
 def is_weighted(judgements: Judgements) -> bool:
-    return bool(judgements.weights.min() != judgements.weights.max())
+    """Whether some labels stand for more than others."""
+    return len(np.unique(judgements.weights[judgements.labelled])) > 1
+
+
+def _only_answers_known(rows: Judgements) -> bool:
+    return not rows.answered.all() and not (rows.labelled & ~rows.answered).any()
 
 
 def _actions(rows: Judgements) -> Iterator[ActionShare]:
     for action in sorted(set(rows.actions), key=lambda name: (name != "answer", name)):
         held = rows.actions == action
-        yield ActionShare(str(action), int(held.sum()), mean(held.astype(np.float64), rows.weights) or 0.0)
+        yield ActionShare(str(action), int(held.sum()), float(held.mean()))
 
 
 def _of_confidence(known: Judgements, confidence: float, resamples: int, seed: int) -> dict[str, Any]:
@@ -260,8 +265,10 @@ def _of_confidence(known: Judgements, confidence: float, resamples: int, seed: i
     measured = {}
     for name, metric in metrics.items():
         held = bootstrap_metric(metric, p, right, resamples=resamples, level=confidence, seed=seed)
-        low, high = (held.low, held.high) if held else (None, None)
-        measured[name] = Estimate(metric(p, right), low, high, len(p))
+        value = metric(p, right)
+        # resampled answers calibrate worse than the sample they are drawn from: the value may lie below them all
+        low, high = (min(held.low, value), max(held.high, value)) if held and value is not None else (None, None)
+        measured[name] = Estimate(value, low, high, len(p))
     return measured | {
         "reliability": tuple(_reliability(p, right, confidence)),
         "curve": tuple(_curve(p, right)),
@@ -292,13 +299,13 @@ def _curve(p: Array, right: Mask) -> Iterator[CurvePoint]:
 def _costs(rows: Judgements, known: Judgements, right_answer: Mask) -> Iterator[CostRow]:
     rights = mean(right_answer.astype(np.float64), known.weights)
     for kind in COSTS:
-        spent = getattr(rows, kind)
+        spent, alike = getattr(rows, kind), np.ones(len(rows))
         each = mean(getattr(known, kind), known.weights)
         yield CostRow(
             kind,
-            mean(spent, rows.weights),
-            quantile(spent, rows.weights, 0.5),
-            quantile(spent, rows.weights, 0.95),
+            mean(spent, alike),
+            quantile(spent, alike, 0.5),
+            quantile(spent, alike, 0.95),
             each / rights if each is not None and rights else None,
         )
 
@@ -314,7 +321,7 @@ def _segments(rows: Judgements, confidence: float) -> Iterator[SegmentRow]:
             n=len(part),
             labelled=len(known),
             answered=int(part.answered.sum()),
-            coverage=share(part.answered, part.weights, confidence),
+            coverage=share(part.answered, np.ones(len(part)), confidence),
             risk=share(wrong, let_through.weights, confidence),
             bound=bound(wrong, let_through.weights, confidence),
             too_few=len(known) < FEWEST,
@@ -362,6 +369,6 @@ def _notes(rows: Judgements) -> Iterator[str]:
         yield f"{without} labelled questions have no confidence: they count for the risk, not for calibration"
     if is_weighted(rows):
         yield (
-            "the questions are weighted: shares, means and costs are ratios of weighted sums with approximate "
-            "intervals; counts, ranking and calibration are of the rows as they are"
+            "labels are weighted: shares of wrong and right are ratios of weighted sums with approximate intervals; "
+            "coverage, costs, ranking and calibration are of the rows as they are"
         )

@@ -21,7 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gate.calibration.logistic import SignalWeight, StageWeights
-from gate.calibration.probabilities import probabilities, sigmoid
+from gate.calibration.probabilities import bend, probabilities, sigmoid
 from gate.tuning.ellipsoid import ellipsoid_of
 from gate.tuning.recalibration import MORE_THAN, recalibration_of
 from gate.tuning.regression import FOLDS, PENALTIES, Rows, covariance_of, log_losses, minimise
@@ -105,6 +105,15 @@ class Readings:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class CrossFitted:
+    """A fitted stage, and what is foretold of its own rows by fits that saw no answer to their questions."""
+
+    stage: StageWeights
+    unseen: Array
+    """p [n]. Of the rows beyond 50,000, and of a stage with too few of its own, it is the stage's own p."""
+
+
 def fit(
     readings: Readings, names: Sequence[str], bounds: Bounds, *, prior: StageWeights | None = None, seed: int = 0
 ) -> StageWeights:
@@ -117,21 +126,27 @@ def fit(
     prior's weights with an intercept of their own. Without one they raise ValueError: nothing can be learned.
     """
     _check(names, [readings])
-    fold = _folds([readings], seed)[0]
     if prior is None:
         _enough([readings])
-        standard = Standard.of(readings.values, [bounds[name] for name in names])
-        return _fitted(readings, names, standard, fold, None, seed)
+        return _alone(readings, names, bounds, seed).stage
     if list(prior.signals) != list(names):
         raise ValueError(f"the prior has the signals {list(prior.signals)}, the readings {list(names)}")
     learned = list(prior.signals.values())
     theta = np.array([prior.intercept, *(s.weight for s in learned), *(s.missing for s in learned)])
-    return _fitted(readings, names, Standard.of_fitted(prior), fold, _Shared(theta, (theta,) * FOLDS), seed)
+    fold, shared = _folds([readings], seed)[0], _Shared(theta, (theta,) * FOLDS)
+    return _fitted(readings, names, Standard.of_fitted(prior), fold, shared, seed).stage
 
 
 def fit_stages(
     stages: Mapping[str, Readings], names: Sequence[str], bounds: Bounds, *, seed: int = 0
 ) -> dict[str, StageWeights]:
+    """`cross_fit_stages` for whoever needs the weights alone."""
+    return {key: made.stage for key, made in cross_fit_stages(stages, names, bounds, seed=seed).items()}
+
+
+def cross_fit_stages(
+    stages: Mapping[str, Readings], names: Sequence[str], bounds: Bounds, *, seed: int = 0
+) -> dict[str, CrossFitted]:
     """Fit several stages that learn from each other, as far as that helps each.
 
     One fit over all stages, with an intercept for each, is the prior that every stage's weights shrink to; how much,
@@ -142,7 +157,7 @@ def fit_stages(
     _check(names, list(stages.values()))
     _enough(list(stages.values()))
     alone = {
-        key: fit(readings, names, bounds, seed=seed)
+        key: _alone(readings, names, bounds, seed)
         for key, readings in stages.items()
         if len(stages) == 1 or (len(readings) > _ENOUGH_ALONE and _of_both_kinds(readings))
     }
@@ -158,13 +173,16 @@ def fit_stages(
     }
 
 
+def _alone(readings: Readings, names: Sequence[str], bounds: Bounds, seed: int) -> CrossFitted:
+    standard = Standard.of(readings.values, [bounds[name] for name in names])
+    return _fitted(readings, names, standard, _folds([readings], seed)[0], None, seed)
+
+
 def out_of_fold(readings: Readings, names: Sequence[str], bounds: Bounds, *, seed: int = 0) -> Array:
-    """p [n], each by a calibrator that saw no answer to that question."""
-    fold, p = _folds([readings], seed)[0], np.empty(len(readings))
-    for held in range(FOLDS):
-        stage = fit(readings[fold != held], names, bounds, seed=seed)
-        p[fold == held] = probabilities(stage, readings.values[fold == held])[0]
-    return p
+    """p [n], each by a fit that saw no answer to that question. Raises ValueError as `fit` does."""
+    _check(names, [readings])
+    _enough([readings])
+    return _alone(readings, names, bounds, seed).unseen
 
 
 def _check(names: Sequence[str], stages: Sequence[Readings]) -> None:
@@ -177,7 +195,8 @@ def _enough(stages: Sequence[Readings]) -> None:
     n = sum(len(r) for r in stages)
     right = sum(int(r.correct.sum()) for r in stages)
     if n < FEWEST or not 0 < right < n:
-        raise ValueError(f"need {FEWEST} labelled answers with both right and wrong ones, got {n}")
+        got = f"{right} right and {n - right} wrong"
+        raise ValueError(f"need {FEWEST} labelled answers with both right and wrong ones, got {got}")
 
 
 def _of_both_kinds(readings: Readings) -> bool:
@@ -207,14 +226,15 @@ class _Shrinkage:
 
 def _fitted(
     readings: Readings, names: Sequence[str], standard: Standard, fold: Integers, shared: _Shared | None, seed: int
-) -> StageWeights:
+) -> CrossFitted:
     n, k = readings.values.shape
     rng = np.random.default_rng(seed)
     if shared is not None and (n < FEWEST or not _of_both_kinds(readings)):
         rows = _rows(readings, standard)
         theta = shared.whole.copy()
         theta[0] = _own_intercept(rows, theta)
-        return _stage(names, standard, theta, covariance_of(rows, theta, np.ones(1 + 2 * k)), n)
+        made = _stage(names, standard, theta, covariance_of(rows, theta, np.ones(1 + 2 * k)), n)
+        return CrossFitted(made, probabilities(made, readings.values)[0])
     if shared is not None:
         standard = standard.centred_on(readings.values)
     kept = _drawn(readings.questions, _ROWS_TO_CHOOSE_ON, rng)
@@ -226,7 +246,10 @@ def _fitted(
     ridge = chosen.ridge(rows)
     theta = minimise(rows.with_knock_outs(rng), ridge, k, shared.whole if shared and chosen.shared else None)
     made = _stage(names, standard, theta, covariance_of(rows, theta, rows.weights.sum() * ridge), n)
-    return made.model_copy(update={"recalibration": curve, "joint": joint})
+    made = made.model_copy(update={"recalibration": curve, "joint": joint})
+    unseen = probabilities(made, readings.values)[0]
+    unseen[kept] = sigmoid(z if curve is None else bend(curve, z))
+    return CrossFitted(made, unseen)
 
 
 def _rows(readings: Readings, standard: Standard) -> Rows:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,8 +11,7 @@ import numpy.typing as npt
 from gate.calibration.logistic import LogisticCalibrator, StageWeights
 from gate.calibration.probabilities import probabilities
 from gate.errors import MissingExtra
-from gate.tuning.fit import Readings, fit_stages
-from gate.tuning.regression import FOLDS
+from gate.tuning.fit import Readings, cross_fit_stages
 from gate.tuning.table import Array, Bools, Table
 
 try:
@@ -24,12 +23,9 @@ NOMINAL = 0.9
 """A question that some stage is so sure of goes no further: this says who comes to the stages behind it."""
 ENOUGH = 250
 """Fewest questions a stage is fitted on: when fewer come to it, those join that were nearest to coming."""
-CROSS_FITTED = 5_000
-"""With more questions than this, p of those a calibrator was fitted on is no longer flattered enough to matter."""
 Bounds = Mapping[str, tuple[float, float]]
-Confidences = Mapping[str, tuple[Array, Bools]]
+Confidences = dict[str, tuple[Array, Bools]]
 """For each stage's key: p, and whether it is out of the calibrator's range. [n] each."""
-Fit = Callable[[Table, Bounds, int], dict[str, StageWeights]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,22 +48,17 @@ def fit_table(table: Table, bounds: Bounds, *, everyone: bool = False, seed: int
     with threadpool_limits(
         1, user_api="blas"
     ):  # on busy cores, threads that wait for each other cost more than they do
-        return _cross_fitted(table, _fitted_on_all if everyone else _fitted_on_coming, bounds, seed)
-
-
-def _cross_fitted(table: Table, fit: Fit, bounds: Bounds, seed: int) -> Fitted:
-    stages = fit(table, bounds, seed)
-    if len(table) > CROSS_FITTED:
-        return Fitted(stages, confidences(stages, table))
-    fold = np.random.default_rng(seed).permutation(len(table)) % FOLDS
-    unseen = {key: (np.full(len(table), np.nan), np.zeros(len(table), np.bool_)) for key in table.stages}
-    for held in range(FOLDS):
-        try:
-            others = fit(table.where(fold != held), bounds, seed)
-        except ValueError:  # one kind of label is so rare that the others have none of it
-            others = stages
-        for key, (p, strange) in confidences(others, table.where(fold == held)).items():
-            unseen[key][0][fold == held], unseen[key][1][fold == held] = p, strange
+        chosen = _known(table)
+        made = cross_fit_stages(_readings(table, chosen), table.signals, bounds, seed=seed)
+        if not everyone:
+            coming = _coming(table, {key: each.stage for key, each in made.items()})
+            if any((coming[key] != chosen[key]).any() for key in chosen):
+                made = cross_fit_stages(_readings(table, coming), table.signals, bounds, seed=seed)
+                chosen = coming
+    stages = {key: each.stage for key, each in made.items()}
+    unseen = confidences(stages, table)
+    for key, each in made.items():
+        unseen[key][0][chosen[key]] = each.unseen
     return Fitted(stages, unseen)
 
 
@@ -76,24 +67,17 @@ def confidences(stages: Mapping[str, StageWeights], table: Table) -> Confidences
     return {key: probabilities(stages[key], column.values) for key, column in table.stages.items()}
 
 
-def _fitted_on_all(table: Table, bounds: Bounds, seed: int) -> dict[str, StageWeights]:
-    return fit_stages(_readings(table, _known(table)), table.signals, bounds, seed=seed)
-
-
-def _fitted_on_coming(table: Table, bounds: Bounds, seed: int) -> dict[str, StageWeights]:
-    """First on all questions, to see who comes where, then each stage on those that come to it.
+def _coming(table: Table, first: Mapping[str, StageWeights]) -> dict[str, Bools]:
+    """Who comes to each stage, by a ``first`` fit on everyone.
 
     A stage that few questions come to sees a population of its own, of hard ones: fitted on all it would be too sure.
     """
-    everyone, first = _known(table), _fitted_on_all(table, bounds, seed)
-    surest, coming = np.zeros(len(table)), {}
+    everyone, surest, coming = _known(table), np.zeros(len(table)), {}
     for key, column in table.stages.items():
         coming[key] = _nearest(everyone[key], surest)
         p, strange = probabilities(first[key], column.values)
         surest = np.maximum(surest, np.where(column.there & column.answerable & ~strange, p, 0.0))
-    if all(np.array_equal(coming[key], everyone[key]) for key in everyone):
-        return first
-    return fit_stages(_readings(table, coming), table.signals, bounds, seed=seed)
+    return coming
 
 
 def _known(table: Table) -> dict[str, Bools]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from gate.calibration.labels import suspects
 from gate.drivers import AsyncDriver, Recording, World
-from gate.errors import ConfigError, EvidenceUnavailable, GateError, UpstreamError, first_of
+from gate.errors import ConfigError, EvidenceUnavailable, GateError, UnknownName, UpstreamError, first_of
 from gate.guarantees.label_noise import JudgeError
 from gate.pipeline import Plan
 from gate.tuning.collection import Collected, Collection, Label
@@ -49,17 +49,20 @@ async def grade(
     world: World,
     *,
     again: bool = False,
+    first: bool = False,
     concurrency: int = 8,
     progress: Callable[[], None] = lambda: None,
 ) -> GradeReport:
     """Grade every answer that has no grade of this grader yet, or all ``again``. Labels are kept as they come.
 
+    As the ``first`` it leaves alone what any grader has graded: another's work may have been paid for.
+
     Raises `UnknownName` where the grader asks an upstream that is not in the world.
     """
     if isinstance(by, ModelGrader) and by.upstream not in world.upstreams:
-        raise ConfigError(f"there is no upstream {by.upstream!r} to judge: the policy has {sorted(world.upstreams)}")
+        raise UnknownName("upstream", by.upstream, world.upstreams)
     driver, cost, failed = AsyncDriver(world), Cost(), 0
-    todo = _ungraded(collection, by.name, again=again)
+    todo = _ungraded(collection, None if first else by.name, again=again)
 
     async def work() -> None:
         nonlocal cost, failed
@@ -92,19 +95,23 @@ async def _label(driver: AsyncDriver, by: AnyGrader, row: Collected, answer: str
     return Label(reply.value.correct, by.name, reply.value.reason), reply.cost
 
 
-def _ungraded(collection: Collection, grader: str, *, again: bool) -> Iterator[tuple[Collected, str]]:
+def _ungraded(collection: Collection, grader: str | None, *, again: bool) -> Iterator[tuple[Collected, str]]:
+    """Answers without a grade of this grader, or of any."""
     for row in collection.collected():
         _take_logged(collection, row)
         held = collection.labels_of(row.example.id, human=False)
         for answer in dict.fromkeys(row.answers.values()):
-            if again or answer not in held or held[answer].grader != grader:
+            if again or answer not in held or grader not in (None, held[answer].grader):
                 yield row, answer
 
 
 def _take_logged(collection: Collection, row: Collected) -> None:
-    """A label that came with the question is a person's."""
+    """A label that came with the question is a person's, but not the last word: another person's stays."""
     example = row.example
     if example.logged_answer is not None and example.logged_correct is not None:
+        held = collection.labels_of(example.id, human=True).get(example.logged_answer)
+        if held is not None and held.grader != LOGGED:
+            return
         label = Label(example.logged_correct, LOGGED, human=True)
         collection.label({(example.id, example.logged_answer): label})
 
@@ -127,10 +134,12 @@ def _report(collection: Collection, failed: int, cost: Cost) -> GradeReport:
 def take_labels(collection: Collection, labels: dict[tuple[str, str], bool], rows: dict[tuple[str, str], str]) -> int:
     """Put in labels that people gave; returns how many say otherwise than the label that was there.
 
-    ``rows`` holds who said so, by the same keys. Raises `ConfigError` for an answer that the collection does not have.
+    ``rows`` holds who said so, by the same keys. A label that stands as a grader gave it, under that grader's name, is
+    nobody's: whoever agrees with it says so by a name. Else a file that nobody looked at would speak for the grader.
+    Raises `ConfigError` for an answer that the collection does not have.
     """
-    known: dict[tuple[str, str], bool | None] = {
-        (row.example.id, answer): row.correct(answer)
+    known = {
+        (row.example.id, answer): row.labels.get(answer)
         for row in collection.collected()
         for answer in row.answers.values()
     }
@@ -141,8 +150,17 @@ def take_labels(collection: Collection, labels: dict[tuple[str, str], bool], row
             f"{strangers[0]!r}: was the answer's text changed?",
             where=str(collection.path),
         )
-    changed = sum(known[key] is not None and known[key] != correct for key, correct in labels.items())
-    collection.label({key: Label(correct, rows.get(key) or "person", human=True) for key, correct in labels.items()})
+    given: dict[tuple[str, str], Label] = {}
+    changed = 0
+    for key, correct in labels.items():
+        held, who = known[key], rows.get(key, "")
+        by_grader = held is not None and who == held.grader
+        if held is not None and held.correct is not None and held.correct != correct:
+            changed += 1
+        elif by_grader and held is not None and held.correct is not None:
+            continue
+        given[key] = Label(correct, "person" if by_grader or not who else who, human=True)
+    collection.label(given)
     return changed
 
 
@@ -170,18 +188,21 @@ def suspect_rows(collection: Collection, plan: Plan) -> list[LabelRow]:
     """Answers whose label does not fit what the signals say, and those no grader could tell; the likeliest first.
 
     Confident learning (Northcutt et al. 2021): a calibrator that has not seen the question is surer of the other label
-    than it is on average of answers that bear it.
+    than it is on average of answers that bear it. Raises `ConfigError` where there are too few labels to tell.
     """
     table = observed(labelled(collection), plan)
     found: dict[tuple[str, str], float] = {}
-    unseen = fit_table(table, {signal.name: signal.bounds for signal in plan.signals}, everyone=True).unseen
+    try:
+        unseen = fit_table(table, {signal.name: signal.bounds for signal in plan.signals}, everyone=True).unseen
+    except ValueError as error:
+        raise ConfigError(f"too few labels to tell which look wrong: {error}", where=str(collection.path)) from error
     for key, column in {column.stage.round_key: (key, column) for key, column in table.stages.items()}.values():
         known = np.flatnonzero(column.there & ~np.isnan(column.correct))
         ranked = suspects(unseen[key][0][known], column.correct[known] == 1.0)
         for place, likely in zip(ranked.indices, ranked.score, strict=True):
             at = str(table.ids[known[place]]), column.stage.round_key
             found[at] = max(found.get(at, 0.0), 1.0 - float(likely))
-    rows = [listed for row in labelled(collection) for listed in _rows(row, found)]
+    rows = [listed for row in collection.collected() for listed in _rows(row, found)]
     doubtful = [row for row in rows if row.suspicion is not None or row.correct is None]
     return sorted(doubtful, key=lambda row: (row.correct is not None, -(row.suspicion or 0.0)))
 

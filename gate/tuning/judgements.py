@@ -37,7 +37,10 @@ class Judgements:
     money: Array
     """US dollars."""
     weights: Array
-    """How many questions of the traffic each stands for, up to a factor: 1 unless labels were not drawn evenly."""
+    """How many questions the label of each stands for, up to a factor: 1 unless labels were not drawn evenly.
+
+    Of what needs no label, such as coverage and cost, each row stands for itself alone.
+    """
     signals: tuple[str, ...]
     values: npt.NDArray[np.float32]
     """The last decision's readings, [n, signals]; nan where missing."""
@@ -61,7 +64,7 @@ class Judgements:
 
     @classmethod
     def joined(cls, parts: Sequence[Judgements]) -> Judgements:
-        """Of the same signals, one after the other. Raises ValueError without any."""
+        """Of the same signals, one after the other; at least one."""
         picked: dict[str, Any] = {f.name: getattr(parts[0], f.name) for f in fields(cls)}
         for name in picked.keys() - {"signals"}:
             picked[name] = np.concatenate([getattr(part, name) for part in parts])

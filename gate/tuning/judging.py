@@ -4,13 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from gate.drivers import Recording, ReplayDriver
-from gate.errors import ReplayGap, UpstreamError
+from gate.errors import ConfigError, ReplayGap, UnknownName, UpstreamError
 from gate.pipeline import Plan, answer
-from gate.tuning.collection import Collected
+from gate.tuning.collection import Collected, Collection
 from gate.tuning.judgements import JudgedRow, Judgements, judgements_of
+from gate.tuning.observing import labelled
+from gate.tuning.splits import Shares, read_shares
 from gate.types import Outcome
+
+SPLITS = ("test", "certify", "fit", "all")
+_AT_ONCE = 200
+"""Outcomes held with their text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +67,48 @@ class Verdict:
 
 def verdict(plan: Plan, collected: Iterable[Collected]) -> Verdict:
     """Judge every question; those whose evidence was not collected are left out and listed."""
-    rows: list[JudgedRow] = []
     gaps: list[tuple[str, str]] = []
     signals = tuple(signal.name for signal in plan.signals)
-    for one in judge(plan, collected):
+    rows, parts = _rows(plan, judge(plan, collected), gaps), list[Judgements]()
+    while part := list(islice(rows, _AT_ONCE)):
+        parts.append(judgements_of(part, signals))
+    return Verdict(Judgements.joined(parts or [judgements_of((), signals)]), tuple(gaps))
+
+
+def _rows(plan: Plan, judged: Iterable[Judged], gaps: list[tuple[str, str]]) -> Iterator[JudgedRow]:
+    """Those that can be told; the others are put among the gaps."""
+    for one in judged:
+        example = one.collected.example
         if one.outcome is None:
-            gaps.append((one.collected.example.id, one.gap))
-        else:
-            example = one.collected.example
-            first = one.collected.answers.get(plan.opening(example.asked).stage(0).round_key)
-            right = None if first is None else one.collected.correct(first)
-            rows.append(JudgedRow(example.id, example.segment, one.outcome, one.correct, right))
-    return Verdict(judgements_of(rows, signals), tuple(gaps))
+            gaps.append((example.id, one.gap))
+            continue
+        first = one.collected.answers.get(plan.opening(example.asked).stage(0).round_key)
+        right = None if first is None else one.collected.correct(first)
+        yield JudgedRow(example.id, example.segment, one.outcome, one.correct, right)
+
+
+# --- questions to judge on ---------------------------------------------------------------------------------------
+
+
+def chosen_split(collection: Collection, wanted: str) -> str:
+    """The split that is wanted; if none is named, ``test``, or ``certify`` where no question is kept for tests.
+
+    Raises `ConfigError` for a split that is unknown, or has no label.
+    """
+    if wanted and wanted not in SPLITS:
+        raise UnknownName("split", wanted, SPLITS)
+    for split in (wanted,) if wanted else ("test", "certify"):
+        if next(questions_of(collection, split), None) is not None:
+            return split
+    if next(labelled(collection), None) is None:
+        raise ConfigError("no answer has a label: run 'gate grade'", where=str(collection.path))
+    named = repr(wanted) if wanted else "test or certify"
+    raise ConfigError(
+        f"no labelled question is in the split {named}: name another with --split, or all", where=str(collection.path)
+    )
+
+
+def questions_of(collection: Collection, split: str) -> Iterator[Collected]:
+    """The labelled questions of a split, or of ``all``."""
+    shares = read_shares(collection) or Shares()
+    return (row for row in labelled(collection) if split in ("all", shares.of(row.example)))

@@ -10,7 +10,7 @@ from gate.pipeline import Plan
 from gate.tuning.collection import Collected, Collection
 from gate.tuning.full_evidence import Seen, full_evidence
 from gate.tuning.table import Row, Table, TableMaker
-from gate.types import Budget, Stage
+from gate.types import Action, Budget, Stage
 
 
 def observed(collected: Iterable[Collected], plan: Plan) -> Table:
@@ -32,11 +32,16 @@ def seen_of(plan: Plan, collected: Collected) -> tuple[Seen, ...]:
 
 
 def labelled(collection: Collection) -> Iterator[Collected]:
-    """The questions of which at least one answer has a label: of the others nothing can be learned."""
-    return (row for row in collection.collected() if any(label.correct is not None for label in row.labels.values()))
+    """The questions of which somebody looked at a draft.
+
+    Those that a grader left open are among them: they are the hard ones, and leaving them out would flatter. An answer
+    to them that is let through counts as wrong until somebody says otherwise.
+    """
+    return (row for row in collection.collected() if any(each in row.labels for each in row.answers.values()))
 
 
 def stages_of(plan: Plan) -> tuple[Stage, ...]:
-    """Every stage, in the order in which questions come to them."""
-    tiers = range(len(plan.tiers))
-    return tuple(Stage(name, passages, tier) for name in plan.ladder for passages in (False, True) for tier in tiers)
+    """Every stage that the plan's routes lead to, in the order in which questions come to them."""
+    rungs = plan.ladder if Action.ESCALATE in plan.routes else plan.ladder[:1]
+    books = (False, True) if Action.RETRIEVE in plan.routes else (False,)
+    return tuple(Stage(name, passages, tier) for name in rungs for passages in books for tier in range(len(plan.tiers)))

@@ -17,11 +17,14 @@ class Memory(Protocol):
     """Replies to one question's requests, from an earlier run that was broken off."""
 
     def recall(self, effect: Ask | Retrieve) -> TapeEntry | None:
-        """The reply to this request, once; the same request made again is another one (samples without a seed)."""
+        """The reply to this request, once; the same request made again is another one (samples without a seed).
+
+        Raises `EvidenceUnavailable` where there is none and none may be asked for.
+        """
         ...
 
     def note(self) -> None:
-        """A reply has come: keep it, whatever happens next."""
+        """A reply has come, or the request has failed: keep it, whatever happens next."""
         ...
 
 

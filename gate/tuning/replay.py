@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -21,17 +21,21 @@ import numpy.typing as npt
 from gate.calibration.logistic import LogisticCalibrator
 from gate.errors import ConfigError, ReplayGap, UpstreamError
 from gate.gateway import Gateway
-from gate.log.jsonl import from_json
-from gate.tuning.decision_log import Audit, Records, logged, records
+from gate.log.jsonl import record_of
+from gate.tuning.decision_log import Audit, LogTable, Records, logged, records
 from gate.tuning.fitting import confidences
 from gate.tuning.judgements import JudgedRow, Judgements, judgements_of
+from gate.tuning.table import COSTS, Table
 from gate.tuning.walk import Terrain, walk
 from gate.types import Action, Outcome, Stage, TraceRecord
 
 CHUNK = 20_000
-"""Decisions held at a time."""
-_ELSEWHERE = "the log holds no step of it in a stage that this policy has"
-_OTHER_WAY = "this policy goes another way than was gone, and what it would find there was not recorded"
+"""Decisions without text that are judged at a time; of each, only numbers are held."""
+_WITH_TEXT = 200
+"""Decisions with text that are held at a time."""
+_OTHER_WAY = (
+    "this policy goes another way than was gone, or on where the log ends, and what it would find was not recorded"
+)
 _UNFITTED = "without text only a policy with a fitted calibrator can be judged"
 
 
@@ -40,60 +44,103 @@ class Replayed:
     """What a policy makes of a log."""
 
     judgements: Judgements
-    """Without the signals' values. ``correct`` is nan where nobody checked the draft it would have ended with."""
+    """Without the signals' values. ``correct`` is nan where nobody checked the draft it would have ended with, and
+    ``first_correct`` everywhere unless all drafts that were checked are first ones."""
     recorded: Mapping[str, int]
     """How the same decisions ended at the time, by action."""
     changed: int
     """Of those judged, how many end in another action."""
     gaps: Mapping[str, int]
     """Decisions that cannot be judged, by reason."""
+    strangers: int
+    """Labels of decisions that are not in the log."""
 
 
 def replay(gateway: Gateway, log: Path, audits: Mapping[str, Audit]) -> Replayed:
-    """Judge every decision of a log. Raises `ConfigError` where not one can be."""
-    parts: list[Judgements] = []
-    recorded: Counter[str] = Counter()
-    gaps: Counter[str] = Counter()
-    changed = 0
-    lines = records(log)
-    while chunk := list(islice(lines, CHUNK)):
-        with_text = [(where, record) for where, record in chunk if record.get("tape")]
-        without = [(where, record) for where, record in chunk if not record.get("tape")]
-        for part, then in (_replayed(gateway, with_text, audits, gaps), _decided(gateway, without, audits, gaps)):
-            if len(part):
-                parts.append(part)
-                recorded.update(str(action) for action in then)
-                changed += int((part.actions != then).sum())
-    if not parts:
-        why = "; ".join(f"{reason} ({count})" for reason, count in (+gaps).items()) or "the log is empty"
+    """Judge every decision of a log.
+
+    Raises `ConfigError` where not one can be, where a decision stands twice, and for labels that are of another log.
+    """
+    judging = _Judging(gateway, audits)
+    lines = judging.without_text(records(log))
+    while (table := logged(islice(lines, CHUNK), gateway.plan, audits)).decisions:
+        judging.decide(table)
+    judging.close()
+    if audits and not judging.checked:
+        raise ConfigError(f"none of the {len(audits)} labels bears the id of a decision in this log", where=str(log))
+    if not judging.parts:
+        why = "; ".join(f"{reason} ({count})" for reason, count in (+judging.gaps).items()) or "the log is empty"
         raise ConfigError(f"no decision can be judged: {why}", where=str(log))
-    return Replayed(Judgements.joined(parts), recorded, changed, +gaps)
+    made = Judgements.joined(judging.parts)
+    repeated, count = Counter(made.ids).most_common(1)[0]
+    if count > 1:
+        raise ConfigError(f"the decision {repeated!r} stands {count} times in this log: take one out", where=str(log))
+    strangers = len(audits) - len(judging.checked)
+    if np.isnan(made.first_correct[np.isin(made.ids, list(audits))]).any():
+        # first drafts that were checked are then those that were let through: they say nothing of first drafts at large
+        made = replace(made, first_correct=np.full(len(made), np.nan))
+    return Replayed(made, judging.recorded, judging.changed, +judging.gaps, strangers)
 
 
-# --- with text ---------------------------------------------------------------------------------------------------
+@dataclass(slots=True)
+class _Judging:
+    """A log on its way to judgements."""
 
+    gateway: Gateway
+    audits: Mapping[str, Audit]
+    parts: list[Judgements] = field(default_factory=list)
+    recorded: Counter[str] = field(default_factory=Counter)
+    changed: int = 0
+    gaps: Counter[str] = field(default_factory=Counter)
+    checked: set[str] = field(default_factory=set)
+    """Ids of the decisions of the log that have a label."""
+    _rows: list[JudgedRow] = field(default_factory=list)
+    _then: list[str] = field(default_factory=list)
 
-def _replayed(
-    gateway: Gateway, chunk: Records, audits: Mapping[str, Audit], gaps: Counter[str]
-) -> tuple[Judgements, npt.NDArray[np.object_]]:
-    rows, then = [], []
-    for where, line in chunk:
-        record = _record(where, line)
+    def without_text(self, log: Records) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        """Runs the decisions that were kept with text, one by one; the others are left to who asked."""
+        for where, line in log:
+            if (id_ := str(line.get("id"))) in self.audits:
+                self.checked.add(id_)
+            if line.get("tape"):
+                self._run(record_of(json.dumps(line), where))
+            else:
+                yield where, line
+
+    def _run(self, record: TraceRecord) -> None:
         try:
-            outcome = gateway.replay(record)
+            outcome = self.gateway.replay(record)
         except (ReplayGap, UpstreamError) as error:
-            gaps[str(error)] += 1
-            continue
-        rows.append(_row(record, outcome, audits.get(record.id)))
-        then.append(record.action.value if record.action else "")
-    return judgements_of(rows, ()), np.array(then, dtype=object)
+            self.gaps[str(error)] += 1
+            return
+        self._rows.append(_row(record, outcome, self.audits.get(record.id)))
+        self._then.append(record.action.value if record.action else "error")
+        if len(self._rows) == _WITH_TEXT:
+            self.close()
 
+    def close(self) -> None:
+        """Make numbers of the decisions that are held with their text."""
+        self._take(judgements_of(self._rows, ()), np.array(self._then, dtype=object))
+        self._rows, self._then = [], []
 
-def _record(where: str, line: Mapping[str, Any]) -> TraceRecord:
-    try:
-        return from_json(json.dumps(line))
-    except ValueError as error:
-        raise ConfigError(f"not a trace record: {error}", where=where) from error
+    def decide(self, log: LogTable) -> None:
+        """Judge decisions without text."""
+        self.gaps.update(log.left_out)
+        calibrator = self.gateway.plan.calibrator
+        if not len(log.table):
+            return
+        if isinstance(calibrator, LogisticCalibrator):
+            judged, known = _decided(self.gateway, calibrator, log.table)
+            self.gaps.update({_OTHER_WAY: int((~known).sum())})
+            self._take(judged.where(known), log.recorded[known])
+        else:
+            self.gaps.update({_UNFITTED: len(log.table)})
+
+    def _take(self, judged: Judgements, then: npt.NDArray[np.object_]) -> None:
+        if len(judged):
+            self.parts.append(judged)
+            self.recorded.update(then)
+            self.changed += int((judged.actions != then).sum())
 
 
 def _row(record: TraceRecord, outcome: Outcome, audit: Audit | None) -> JudgedRow:
@@ -106,41 +153,24 @@ def _row(record: TraceRecord, outcome: Outcome, audit: Audit | None) -> JudgedRo
     return JudgedRow(record.id, audit.segment, outcome, correct, first, 1 / audit.probability)
 
 
-# --- without -----------------------------------------------------------------------------------------------------
-
-
 def _decided(
-    gateway: Gateway, chunk: Records, audits: Mapping[str, Audit], gaps: Counter[str]
-) -> tuple[Judgements, npt.NDArray[np.object_]]:
-    plan, calibrator = gateway.plan, gateway.plan.calibrator
-    log = logged(chunk, plan, audits)
-    gaps[_ELSEWHERE] += log.decisions - len(log.table)
-    if not isinstance(calibrator, LogisticCalibrator) or not len(log.table):
-        gaps[_UNFITTED] += len(log.table)
-        return judgements_of((), ()), np.array((), dtype=object)
-    table = log.table
+    gateway: Gateway, calibrator: LogisticCalibrator, table: Table
+) -> tuple[Judgements, npt.NDArray[np.bool_]]:
+    """What the policy decides by the readings alone, and where these tell it: [n]."""
+    plan = gateway.plan
     terrain = Terrain.of(table, confidences(calibrator.stages, table), plan.ladder, len(plan.tiers))
     walked = walk(terrain, gateway.policy.rule)
-    gaps[_OTHER_WAY] += int(walked.unknown.sum())
-    first = table.stages[Stage(plan.ladder[0]).key]
-    nothing = np.zeros((len(table), 0), np.float32)
-    stages = np.array([*walked.stages, ""], dtype=object)[walked.stage]
-    actions = np.where(walked.answered, Action.ANSWER.value, Action.ABSTAIN.value).astype(object)
-    costs = walked.costs
     judged = Judgements(
-        table.ids,
-        table.segments,
-        actions,
-        stages,
-        walked.p,
-        walked.correct,
-        first.correct,
-        costs["calls"],
-        costs["tokens"],
-        costs["seconds"],
-        costs["money"],
-        table.weights,
-        (),
-        nothing,
+        ids=table.ids,
+        segments=table.segments,
+        actions=np.where(walked.answered, Action.ANSWER.value, Action.ABSTAIN.value).astype(object),
+        stages=np.array([*walked.stages, ""], dtype=object)[walked.stage],
+        p=walked.p,
+        correct=walked.correct,
+        first_correct=table.stages[Stage(plan.ladder[0]).key].correct,
+        **{kind: walked.costs[kind] for kind in COSTS},
+        weights=table.weights,
+        signals=(),
+        values=np.zeros((len(table), 0), np.float32),
     )
-    return judged.where(~walked.unknown), log.recorded[~walked.unknown]
+    return judged, ~walked.unknown

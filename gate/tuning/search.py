@@ -6,14 +6,14 @@ For a price of a wrong answer and one of an abstention, the best policy minimise
 
 (Chow 1970 for one model; Chen et al. 2023, FrugalGPT, for a ladder). Thresholds are found round by round from the last
 to the first, each exactly on a grid given what moving on costs, for the questions that get there; a few sweeps settle
-who gets there. Going through prices from high to low gives policies from the safest to the boldest: the sequence that
-certification walks.
+who gets there, and from what they settle on they begin again with one round shut or wide open. Going through prices
+from high to low gives policies from the safest to the boldest: the sequence that certification walks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
@@ -99,35 +99,49 @@ def structures(
 
 def best(terrain: Terrain, structure: Structure, prices: Prices) -> Option:
     """The thresholds of least expected cost on these questions. Unlabelled answers count as wrong."""
-    options = (_at(terrain, structure, prices, gather_above) for gather_above in _gathers(terrain))
-    return min(options, key=lambda option: option.expected_cost)
+    rounds = _rounds(terrain, structure)
+    everyone = {key: terrain.rounds[key][0].column.there for key in rounds}
+    options = (_at(terrain, structure, prices, gather_above, everyone) for gather_above in _gathers(terrain))
+    found = min(options, key=_expected_cost)
+    thresholds = {key: found.rule.threshold(Stage(*key)) for key in rounds}
+    # thresholds that are best one by one need not be best together: begin again with one round shut, or wide open
+    others = ({**thresholds, key: end} for key in rounds[:-1] for end in (NEVER, ALWAYS) if thresholds[key] != end)
+    rules = (_rule(structure, each, found.rule.gather_above) for each in others)
+    reaches = (_reach(terrain, structure, rule, rounds) for rule in rules)
+    again = [_at(terrain, structure, prices, found.rule.gather_above, reach) for reach in reaches]
+    return min([found, *again], key=_expected_cost)
+
+
+def _expected_cost(option: Option) -> float:
+    return option.expected_cost
 
 
 def _gathers(terrain: Terrain) -> tuple[float, ...]:
     return GATHER if any(len(tiers) > 1 for tiers in terrain.rounds.values()) else GATHER[:1]
 
 
-def _at(terrain: Terrain, structure: Structure, prices: Prices, gather_above: float) -> Option:
-    rounds = [
-        (name, passages)
-        for name in structure.ladder
-        for passages in ((False, True) if Action.RETRIEVE in structure.otherwise else (False,))
-        if (name, passages) in terrain.rounds
-    ]
-    reach: dict[Round, Bools] = {key: terrain.rounds[key][0].column.there for key in rounds}
-    rule = _rule(structure, dict.fromkeys(rounds, 0.5), gather_above)
+def _rounds(terrain: Terrain, structure: Structure) -> list[Round]:
+    books = (False, True) if Action.RETRIEVE in structure.otherwise else (False,)
+    return [(name, passages) for name in structure.ladder for passages in books if (name, passages) in terrain.rounds]
+
+
+def _at(
+    terrain: Terrain, structure: Structure, prices: Prices, gather_above: float, reach: Mapping[Round, Bools]
+) -> Option:
+    """Sweeps from where so many get to each round."""
+    found: list[Option] = []
     for _ in range(_SWEEPS):
         costs: dict[Round, Array] = {}
         thresholds: dict[Round, float] = {}
-        for key in reversed(rounds):
+        for key in reversed(list(reach)):
             onward = _onward(terrain, structure, key, costs, prices)
-            tiers = terrain.rounds[key]
-            grid = [threshold for threshold in GRID if threshold >= structure.least(key)]
-            thresholds[key] = _threshold(tiers, grid, reach[key], onward, prices, gather_above, terrain.complete)
-            costs[key] = _cost(tiers, thresholds[key], onward, prices, gather_above, terrain.complete)
+            least = structure.least(key)
+            thresholds[key] = _threshold(terrain, key, least, reach[key], onward, prices, gather_above)
+            costs[key] = _cost(terrain.rounds[key], thresholds[key], onward, prices, gather_above, terrain.complete)
         rule = _rule(structure, thresholds, gather_above)
-        reach = _reach(terrain, structure, rule, rounds)
-    return _option(terrain, structure, rule, prices)
+        found.append(_option(terrain, structure, rule, prices))
+        reach = _reach(terrain, structure, rule, list(reach))
+    return min(found, key=_expected_cost)
 
 
 def between(terrain: Terrain, safer: Option, bolder: Option, prices: Prices) -> Iterator[Option]:
@@ -148,10 +162,10 @@ def between(terrain: Terrain, safer: Option, bolder: Option, prices: Prices) -> 
 
 
 def _mixed(one: float, other: float, share: float) -> float:
-    if one == other:
+    if one == other:  # never stays never
         return one
     a, b = (float(np.log(t / (1 - t))) for t in (min(max(one, ALWAYS), 1 - 1e-4), min(max(other, ALWAYS), 1 - 1e-4)))
-    return round(1 / (1 + float(np.exp(-(a + share * (b - a))))), 4)
+    return max(ALWAYS, round(1 / (1 + float(np.exp(-(a + share * (b - a))))), 4))
 
 
 def _rule(structure: Structure, thresholds: dict[Round, float], gather_above: float) -> ThresholdRule:
@@ -165,24 +179,60 @@ def _rule(structure: Structure, thresholds: dict[Round, float], gather_above: fl
 
 
 def _threshold(
-    tiers: Sequence[Confident],
-    grid: Sequence[float],
+    terrain: Terrain,
+    key: Round,
+    least: float,
     reached: Bools,
     onward: Array,
     prices: Prices,
     gather_above: float,
-    complete: bool,
 ) -> float:
-    """The one of the grid at which those who get here cost least; the highest of several."""
+    """The one of the grid, from ``least`` up, at which those who get here cost least; the highest of several."""
+    tiers = terrain.rounds[key]
     there = tiers[0].column.there
     mine = reached if int(reached.sum()) >= ENOUGH else there
     if not mine.any():
         return NEVER
     rows = np.flatnonzero(mine)
     cut = [_rows(tier, rows) for tier in tiers]
-    totals = [float(_cost(cut, t, onward[rows], prices, gather_above, complete).sum()) for t in grid]
-    low = min(totals)
-    return max(t for t, total in zip(grid, totals, strict=True) if total <= low + 1e-12 * (1 + abs(low)))
+    totals = _totals(cut, terrain.weights[rows], onward[rows], prices, gather_above, terrain.complete)
+    open_to = [(t, float(total)) for t, total in zip(GRID, totals, strict=True) if t >= least]
+    low = min(total for _, total in open_to)
+    return max(t for t, total in open_to if total <= low + 1e-9 * (1 + abs(low)))
+
+
+def _totals(
+    tiers: Sequence[Confident], weights: Array, onward: Array, prices: Prices, gather_above: float, complete: bool
+) -> Array:
+    """What all questions cost together from this round on, at each threshold of the grid.
+
+    What a question costs is a step function of the threshold: it is answered in the first tier that is sure enough.
+    """
+    grid, n = np.array(GRID), len(weights)
+    jumps, paid = np.zeros(len(grid) + 1), np.zeros(n)
+    alive, top = np.ones(n, np.bool_), np.full(n, -np.inf)
+
+    def add(cost: Array, of: Bools, above: Array, upto: Array) -> None:
+        """To every threshold t with above < t <= upto."""
+        for ends, sign in ((above, 1.0), (upto, -1.0)):
+            places = np.searchsorted(grid, ends[of], side="right")
+            jumps[:] += sign * np.bincount(places, weights[of] * cost[of], len(jumps))
+
+    for tier, now in enumerate(tiers):
+        paid += np.where(alive, now.column.costs["money"], 0.0)
+        surest = np.where(alive & now.sure, np.maximum(top, now.p), top)
+        add(paid + np.where(now.column.correct == 1.0, 0.0, prices.wrong), alive, top, surest)
+        last = tier + 1 == len(tiers)
+        wanted = np.zeros_like(alive) if last else alive & now.column.whole & (now.p >= gather_above)
+        going_on = wanted if last else wanted & tiers[tier + 1].column.there
+        ahead = onward if complete else np.where(wanted, prices.wrong, onward)
+        add(paid + ahead, alive & ~going_on, surest, np.full(n, np.inf))
+        alive, top = going_on, surest
+    totals = np.cumsum(jumps)[:-1]
+    # for what nothing satisfies no more evidence is bought
+    never = grid >= NEVER
+    totals[never] = weights @ _cost(tiers, NEVER, onward, prices, gather_above, complete) if never.any() else 0.0
+    return totals
 
 
 def _rows(tier: Confident, rows: np.ndarray[tuple[int], np.dtype[np.intp]]) -> Confident:
@@ -216,8 +266,9 @@ def _onward(terrain: Terrain, structure: Structure, key: Round, costs: dict[Roun
     for action in reversed(structure.otherwise):
         to = opened(structure.ladder, key, action)
         if to is not None and to in costs:
-            unseen = onward if terrain.complete else np.full(terrain.n, prices.wrong)
-            onward = np.where(terrain.rounds[to][0].column.there, costs[to], unseen)
+            first = terrain.rounds[to][0].column
+            onward = np.where(terrain.unseen(first.stage), prices.wrong, onward)
+            onward = np.where(first.there, costs[to], onward)
     return onward
 
 
@@ -228,23 +279,27 @@ def _reach(terrain: Terrain, structure: Structure, rule: ThresholdRule, rounds: 
 
 
 def _within(terrain: Terrain, structure: Structure) -> Terrain:
-    return Terrain(terrain.n, terrain.rounds, structure.ladder, terrain.complete)
+    return replace(terrain, ladder=structure.ladder)
 
 
 def _option(terrain: Terrain, structure: Structure, rule: ThresholdRule, prices: Prices) -> Option:
     walked = walk(_within(terrain, structure), rule)
-    return Option(structure, rule, *_outcome(walked, prices), _stated(walked))
+    return Option(structure, rule, *_outcome(walked, terrain.weights, prices), _stated(walked, terrain.weights))
 
 
-def _outcome(walked: Walked, prices: Prices) -> tuple[float, float, float, float]:
+def _outcome(walked: Walked, weights: Array, prices: Prices) -> tuple[float, float, float, float]:
     """Coverage, risk, money and expected cost. What is unknown counts as answered and wrong."""
-    n, out = max(1, len(walked.end)), walked.answered | walked.unknown
-    wrong = int((out & ~(walked.answered & (walked.correct == 1.0))).sum())
-    money = float(walked.costs["money"].sum()) / n
-    cost = money + (prices.abstain * (n - int(out.sum())) + prices.wrong * wrong) / n
-    return int(out.sum()) / n, wrong / max(1, int(out.sum())), money, cost
-
-
-def _stated(walked: Walked) -> float:
+    shares = weights / max(float(weights.sum()), np.finfo(float).tiny)
     out = walked.answered | walked.unknown
-    return float(np.where(walked.answered, 1 - walked.p, 1.0)[out].mean()) if out.any() else 1.0
+    answered, wrong = float(shares @ out), float(shares @ (out & ~(walked.answered & (walked.correct == 1.0))))
+    money = float(shares @ walked.costs["money"])
+    cost = money + prices.abstain * (1.0 - answered) + prices.wrong * wrong
+    return answered, wrong / answered if answered else 0.0, money, cost
+
+
+def _stated(walked: Walked, weights: Array) -> float:
+    """The share of wrong among those answered, by what their confidences say."""
+    out = walked.answered | walked.unknown
+    return (
+        float(np.average(np.where(walked.answered, 1 - walked.p, 1.0)[out], weights=weights[out])) if out.any() else 1.0
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,13 +16,13 @@ from gate.pipeline import Plan
 from gate.policy import Policy
 from gate.tuning.certification import Counted, Weighted
 from gate.tuning.collection import Collected, Collection
-from gate.tuning.decision_log import Audit, LogTable, logged, records
+from gate.tuning.decision_log import UNCHECKED, Audit, LogTable, logged, records
 from gate.tuning.fitting import confidences
 from gate.tuning.judging import judge
 from gate.tuning.observing import labelled, observed
 from gate.tuning.search import Structure, structures
 from gate.tuning.splits import Shares
-from gate.tuning.table import Table
+from gate.tuning.table import Bools, Table
 from gate.tuning.variants import Variant, variants
 from gate.tuning.walk import Terrain, walk
 from gate.types import Action
@@ -61,7 +62,11 @@ class Source(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+HELD = 2_000
+"""Questions of a split that are kept in memory between one policy and the next, at most; more are read again."""
+
+
+@dataclass(slots=True)
 class CollectionSource:
     """Every variant and structure, by running the pipeline on the replies."""
 
@@ -69,6 +74,7 @@ class CollectionSource:
     shares: Shares
     thresholds_only: bool = False
     """Whether evidence, ladder and routes stay as they are."""
+    _held: dict[str, tuple[Collected, ...]] = field(default_factory=dict, repr=False)
 
     @property
     def where(self) -> str:
@@ -105,13 +111,24 @@ class CollectionSource:
         return Counted(asked, answered, wrong, money / max(1, asked), unknown)
 
     def split(self, name: str) -> Iterator[Collected]:
-        return (row for row in labelled(self.collection) if self.shares.of(row.example) == name)
+        """The labelled questions of a split. Every policy is run on them: those of a small split are read once."""
+        if name in self._held:
+            yield from self._held[name]
+            return
+        first: list[Collected] = []
+        for row in labelled(self.collection):
+            if self.shares.of(row.example) == name:
+                if len(first) <= HELD:
+                    first.append(row)
+                yield row
+        if len(first) <= HELD:
+            self._held[name] = tuple(first)
 
     def left_out(self) -> str:
         asked, done = self.collection.count()
         without = done - sum(1 for _ in labelled(self.collection))
         said = [f"{asked - done} questions were not collected"] if asked > done else []
-        return "; ".join([*said, *([f"{without} have no label"] if without else [])])
+        return "; ".join([*said, *([f"{without} were not graded"] if without else [])])
 
 
 @dataclass(slots=True)
@@ -143,27 +160,46 @@ class LogSource:
         unknown = walked.unknown | (walked.answered & np.isnan(walked.correct))
         wrong = unknown | (walked.answered & (walked.correct == 0.0))
         out = walked.answered | unknown
-        uneven = bool((table.weights != 1.0).any())
+        chances = {audit.probability for audit in self.audits.values()}
+        uneven = len(chances) > 1 or bool((table.weights != table.weights[:1]).any())
         return Counted(
             asked=len(table),
             answered=int(out.sum()),
             wrong=int(wrong.sum()),
             money=float(np.average(walked.costs["money"], weights=table.weights)) if len(table) else 0.0,
             unknown=int(unknown.sum()),
-            weighted=Weighted(wrong, out, table.weights) if uneven else None,
+            weighted=Weighted(wrong, out, table.weights, min(chances)) if uneven else None,
         )
 
     def left_out(self) -> str:
-        without = self._read.decisions - len(self._read.table) if self._read else 0
-        return f"{without} decisions have no label, or are of other upstreams than the policy's" if without else ""
+        if self._read is None:
+            return ""
+        said = [f"{count} decisions: {reason}" for reason, count in self._read.left_out.items()]
+        if not self._audited(self._read).all():
+            said.append("no abstention was audited: policies that would answer those are taken to answer them wrongly")
+        return "; ".join(said)
 
     def _log(self, plan: Plan) -> LogTable:
+        """The audited decisions.
+
+        Where no abstention was audited although there are some, they are all there, without a label: else a policy
+        that answers more than was answered would be judged by the answers of the one that did not.
+        """
         if self._read is None:
-            self._read = logged(records(self.path), plan, self.audits, shares=self.shares, audited_only=True)
-            if not len(self._read.table):
-                said = f"none of its {self._read.decisions} decisions bears the id of one of {len(self.audits)} labels"
+            read = logged(records(self.path), plan, self.audits, shares=self.shares, audited_only=True, held_back=True)
+            audited = self._audited(read)
+            if not audited.any():
+                why = "; ".join(f"{count} decisions: {reason}" for reason, count in read.left_out.items())
+                said = f"none of the {len(self.audits)} labels can be used: {why or 'the log is empty'}"
                 raise ConfigError(said, where=self.where)
+            if (audited & (read.recorded == Action.ABSTAIN)).any():
+                others = Counter(read.left_out) + Counter({UNCHECKED: int((~audited).sum())})
+                read = LogTable(read.table.where(audited), read.recorded[audited], others)
+            self._read = read
         return self._read
+
+    def _audited(self, read: LogTable) -> Bools:
+        return np.array([id_ in self.audits for id_ in read.table.ids], dtype=np.bool_)
 
 
 def _own_structure(policy: Policy) -> Structure:

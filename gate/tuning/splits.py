@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from gate.errors import ConfigError
 from gate.pocket.world import unit_hash
-from gate.tuning.collection import Collection
+from gate.tuning.collection import SHARES, Collection
 from gate.tuning.conversations import question_key
 from gate.tuning.examples import Example, Split
 
@@ -33,6 +33,18 @@ class Shares:
         return "fit" if place < self.fit else "certify" if place < self.fit + self.certify - 1e-12 else "test"
 
 
+def chosen_shares(fit: float | None, certify: float | None) -> Shares | None:
+    """Shares of which none, one or both are chosen; None with none. Raises `ConfigError` where they are too much."""
+    if fit is None and certify is None:
+        return None
+    chosen = Shares()
+    fit = chosen.fit if fit is None else fit
+    certify = min(chosen.certify, 1 - fit) if certify is None else certify
+    if fit + certify > 1 + 1e-9:
+        raise ConfigError(f"the shares to fit and to certify on are {fit + certify:g} together: they may be 1 at most")
+    return Shares(fit, certify)
+
+
 def split_by(collection: Collection, shares: Shares | None) -> Shares:
     """How a collection is split: as it was before, else by these shares, which it keeps.
 
@@ -42,7 +54,7 @@ def split_by(collection: Collection, shares: Shares | None) -> Shares:
     held = read_shares(collection)
     if held is None:
         chosen = shares or Shares()
-        collection.remember(shares=json.dumps([chosen.fit, chosen.certify]))
+        collection.remember(**{SHARES: json.dumps([chosen.fit, chosen.certify])})
         return chosen
     if shares not in (None, held):
         raise ConfigError(
@@ -54,5 +66,5 @@ def split_by(collection: Collection, shares: Shares | None) -> Shares:
 
 def read_shares(collection: Collection) -> Shares | None:
     """How a collection was split; None before any policy was tuned on it."""
-    said = collection.meta.get("shares")
+    said = collection.meta.get(SHARES)
     return Shares(*json.loads(said)) if said else None

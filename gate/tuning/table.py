@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -59,9 +59,11 @@ class Table:
     """1, unless labels were not drawn evenly: then one over the chance that this one was."""
     signals: tuple[str, ...]
     stages: Mapping[str, Column]
-    """By key, in the order in which questions come to them."""
+    """By key, in the order in which questions come to them; also those in which none was seen."""
     complete: bool
     """Whether a stage that was not seen does not exist for that question. In a log it may just not have been needed."""
+    failed: Mapping[str, Bools] = field(default_factory=dict)
+    """By stage, the questions whose way there was tried and led nowhere, [n]: for them it does not exist either."""
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -75,17 +77,11 @@ class Table:
             splits=self.splits[chosen],
             weights=self.weights[chosen],
             stages={key: column.where(chosen) for key, column in self.stages.items()},
+            failed={key: rows[chosen] for key, rows in self.failed.items()},
         )
 
     def of_split(self, split: str) -> Table:
         return self.where(self.splits == split)
-
-    def reading(self, signals: Sequence[str], stages: Iterable[str]) -> Table:
-        """With fewer signals and stages."""
-        places = [self.signals.index(name) for name in signals]
-        kept = {key: self.stages[key] for key in stages if key in self.stages}
-        columns = {key: replace(column, values=column.values[:, places]) for key, column in kept.items()}
-        return replace(self, signals=tuple(signals), stages=columns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +104,7 @@ class TableMaker:
     complete: bool = True
     _rows: list[tuple[str, str, str, float]] = field(default_factory=list)
     _cells: dict[str, _Cells] = field(default_factory=dict)
+    _failed: dict[str, list[int]] = field(default_factory=dict)
 
     def add(self, row: Row) -> None:
         self.begin(row.id, row.segment)
@@ -143,18 +140,22 @@ class TableMaker:
         label = np.nan if correct is None else float(correct)
         cells.add(len(self._rows) - 1, values, (label, float(answerable), float(whole), *costs))
 
+    def fail(self, stage: str) -> None:
+        """The question last begun tried to come to this stage, in vain."""
+        self._failed.setdefault(stage, []).append(len(self._rows) - 1)
+
     def made(self) -> Table:
         ids, segments, splits, weights = zip(*self._rows, strict=True) if self._rows else ((), (), (), ())
         n = len(ids)
-        stages = [stage for stage in self.order if stage.key in self._cells or not self.complete]
         return Table(
             ids=np.array(ids, dtype=object),
             segments=np.array(segments, dtype=object),
             splits=np.array(splits, dtype=object),
             weights=np.array(weights, dtype=np.float64),
             signals=self.signals,
-            stages={s.key: self._cells.pop(s.key, _Cells()).column(s, n, len(self.signals)) for s in stages},
+            stages={s.key: self._cells.pop(s.key, _Cells()).column(s, n, len(self.signals)) for s in self.order},
             complete=self.complete,
+            failed={key: np.isin(np.arange(n), rows) for key, rows in self._failed.items()},
         )
 
 

@@ -7,6 +7,7 @@ the pipeline itself until one fails. Of those that passed, the one of least cost
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -223,7 +224,7 @@ def _certified(file: PolicyFile, test: Tested[Candidate], *, labels: str, segmen
         n=test.counted.asked,
         answered=test.counted.answered,
         errors=test.counted.wrong,
-        bound=round(test.bound, 6),
+        bound=min(promise.max_error, math.ceil(test.bound * 1e6) / 1e6),  # never below what was shown
         segment=segment,
         date=f"{datetime.now(UTC):%Y-%m-%d}",
         labels=labels,

@@ -34,7 +34,9 @@ class Paths:
         return self.policy.with_suffix(".tuning.json")
 
     def check(self, *, overwrite: bool) -> None:
-        """Raise `ConfigError` before hours of work where something stands that must not be written over."""
+        """Raise `ConfigError` before hours of work, where the policy could not be found again or written at all."""
+        if self.policy.suffix not in {".yaml", ".yml"}:
+            raise ConfigError("the name of a policy file must end in .yaml", where=str(self.policy))
         for path in (self.policy, self.calibrator, self.record):
             if path.exists() and not overwrite:
                 raise ConfigError("this file exists: name another with --out, or allow --overwrite", where=str(path))
@@ -44,7 +46,7 @@ def write(tuned: Tuned, file: PolicyFile, paths: Paths, *, overwrite: bool) -> N
     """The policy last, so that it never stands there without its calibrator."""
     if tuned.policy is None or tuned.calibrator is None:
         raise ValueError("nothing was certified: there is no policy to write")
-    text = file.path.read_text(encoding="utf-8")
+    text = file.path.read_bytes().decode("utf-8")  # with its own ends of lines
     policy = rewritten(text, file.policy, tuned.policy, source=file.path, target=paths.policy)
     for path, content in (
         (paths.calibrator, tuned.calibrator.dump()),
@@ -103,7 +105,10 @@ def _option(option: Option) -> dict[str, Any]:
 
 
 def frontier(path: Path) -> tuple[FrontierPoint, ...]:
-    """Policies that were tested, for a report: not more than can be told apart. None where there is no record."""
+    """Policies that were tested, for a report: not more than can be told apart. Empty where there is no record.
+
+    Raises `ConfigError` for a file that is none.
+    """
     if not path.is_file():
         return ()
     try:
@@ -119,7 +124,7 @@ def frontier(path: Path) -> tuple[FrontierPoint, ...]:
             )
             for test in tests
         )
-    except (ValueError, KeyError, TypeError, ZeroDivisionError) as error:
+    except (OSError, ValueError, KeyError, TypeError, ZeroDivisionError) as error:
         raise ConfigError(f"not a record of 'gate tune': {error}", where=str(path)) from error
 
 

@@ -7,7 +7,8 @@ Nothing is promised by it: the policy the search settles on is certified by runn
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import takewhile
 
 import numpy as np
 import numpy.typing as npt
@@ -42,6 +43,10 @@ class Terrain:
     """The tiers of each."""
     ladder: tuple[str, ...]
     complete: bool
+    weights: Array
+    """How many questions each stands for."""
+    failed: Mapping[str, Bools] = field(default_factory=dict)
+    """See `gate.tuning.table.Table`."""
 
     @classmethod
     def of(
@@ -52,12 +57,15 @@ class Terrain:
         for upstream in ladder:
             for passages in (False, True):
                 keys = [Stage(upstream, passages, tier).key for tier in range(tiers)]
-                if keys[0] in table.stages:
-                    columns = [table.stages[key] for key in keys if key in table.stages]
-                    rounds[upstream, passages] = tuple(
-                        _confident(c, *confident[key]) for key, c in zip(keys, columns, strict=False)
-                    )
-        return cls(len(table), rounds, tuple(ladder), table.complete)
+                held = list(takewhile(table.stages.__contains__, keys))
+                if held:
+                    rounds[upstream, passages] = tuple(_confident(table.stages[key], *confident[key]) for key in held)
+        return cls(len(table), rounds, tuple(ladder), table.complete, table.weights, table.failed)
+
+    def unseen(self, stage: Stage) -> Bools:
+        """Who might have come to a stage, had the policy of the time sent them there: [n]."""
+        failed = self.failed.get(stage.key, np.zeros(self.n, np.bool_))
+        return np.full(self.n, not self.complete) & ~failed
 
 
 def _confident(column: Column, p: Array, strange: Bools) -> Confident:
@@ -99,11 +107,13 @@ def walk(terrain: Terrain, rule: ThresholdRule) -> Walked:
         np.full(n, np.nan),
         {c: np.zeros(n) for c in COSTS},
         np.full(n, -1, np.int32),
+        np.zeros(n, np.bool_),
     )
     order = [(u, passages) for u in terrain.ladder for passages in (False, True) if (u, passages) in terrain.rounds]
     arriving = {key: np.zeros(n, np.bool_) for key in order}
-    if order:
-        arriving[order[0]] |= terrain.rounds[order[0]][0].column.there
+    first = terrain.ladder[0], False
+    if first in arriving:
+        arriving[first] |= terrain.rounds[first][0].column.there
     stages: list[str] = []
     for key in order:
         here = arriving[key]
@@ -120,6 +130,8 @@ class _Way:
     p: Array
     costs: dict[str, Array]
     stage: npt.NDArray[np.int32]
+    fruitless: Bools
+    """Where retrieving failed: it is not tried again for an upstream further on."""
 
 
 def _step(
@@ -145,14 +157,20 @@ def _step(
     going_on = np.zeros_like(here)
     if tier + 1 < len(tiers) and threshold < 1.0:
         wanted = left & column.whole & (now.p >= rule.gather_above)
-        going_on = wanted & tiers[tier + 1].column.there
-        left &= ~(going_on if terrain.complete else wanted)
+        further = tiers[tier + 1].column
+        going_on = wanted & further.there
+        left &= ~(going_on | wanted & terrain.unseen(further.stage))
     for action in rule.otherwise:
         to = opened(terrain.ladder, key, action)
         if to is not None and to in terrain.rounds:
-            taken = left & terrain.rounds[to][0].column.there
+            first = terrain.rounds[to][0].column
+            tried = left & ~made.fruitless if action is Action.RETRIEVE else left
+            taken = tried & first.there
             arriving[to][taken] = True
-            left = left & ~taken if terrain.complete else np.zeros_like(left)
+            gone = taken | tried & terrain.unseen(first.stage)
+            left = left & ~gone
+            if action is Action.RETRIEVE:
+                made.fruitless |= tried & ~gone
     made.end[left] = ABSTAINED
     return going_on
 

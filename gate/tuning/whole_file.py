@@ -19,7 +19,7 @@ def written_whole(path: Path, *, overwrite: bool = False) -> Iterator[BinaryIO]:
     Raises `ConfigError` where something stands there already (unless ``overwrite``), and where it cannot be written.
     """
     target = path.resolve()
-    _refuse_standing(path, overwrite=overwrite)
+    refuse_standing(path, overwrite=overwrite)
     partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}.part")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -31,7 +31,7 @@ def written_whole(path: Path, *, overwrite: bool = False) -> Iterator[BinaryIO]:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        _refuse_standing(path, overwrite=overwrite)
+        refuse_standing(path, overwrite=overwrite)
         partial.replace(target)
     except OSError as error:
         raise _unwritable(path, error) from error
@@ -39,11 +39,12 @@ def written_whole(path: Path, *, overwrite: bool = False) -> Iterator[BinaryIO]:
         partial.unlink(missing_ok=True)
 
 
-def _refuse_standing(path: Path, *, overwrite: bool) -> None:
+def refuse_standing(path: Path, *, overwrite: bool) -> None:
+    """Raise `ConfigError` where something stands that must not be written over: before the work, not after it."""
     if path.is_dir():
         raise ConfigError("a folder of this name stands there: name a file", where=str(path))
     if path.exists() and not overwrite:
-        raise ConfigError("this file exists and is not written over: move it, or allow overwriting", where=str(path))
+        raise ConfigError("this file exists and is not written over: move it, or allow --overwrite", where=str(path))
 
 
 def _unwritable(path: Path, error: OSError) -> ConfigError:

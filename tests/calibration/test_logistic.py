@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -280,3 +281,11 @@ def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
 )
 def test_values_on_the_scale_they_are_weighed_on(transform: str, clip: float, value: float, made: float) -> None:
     assert transformed(transform, clip, value) == pytest.approx(made)
+
+
+@pytest.mark.parametrize("value", [0.3, -1.2345678, 123.456789, 1e-3])
+def test_a_signal_that_never_varied_is_in_range_where_it_was_fitted_in_single_precision(value: float) -> None:
+    fitted = float(np.float32(value))
+    learned = SignalWeight(mean=fitted, scale=1.0, weight=0.5, low=fitted, high=fitted)
+    assert learned.within(value)
+    assert not learned.within(value + 0.001)

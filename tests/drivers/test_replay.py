@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gate.drivers import Recording, ReplayDriver
+from gate.drivers.replay import cut_by_budget
 from gate.drivers.world import tape_entry
 from gate.effects import Generate, generate
-from gate.errors import ReplayGap
+from gate.errors import ReplayGap, UpstreamTimeout
 from gate.pipeline import answer
+from gate.ports import Price
 from gate.types import Action, Budget, Cost, Generation, Generations, Question, TapeEntry, TokenLogprob, Usage
 from tests.drivers.running import ASKED, MESSAGES, run
 from tests.scripted import Scripted, always, plan_over, world_of
@@ -73,3 +78,141 @@ def test_a_trace_recorded_under_a_budget_of_tokens_is_judged_without_one() -> No
         world_of(upstreams), answer(plan_over(upstreams, budget=Budget(tokens=500)), ASKED), threaded=True
     )
     assert ReplayDriver(recording.tape).run(answer(plan_over(upstreams), ASKED), Recording()) == outcome
+
+
+# --- fewer answers than were recorded ----------------------------------------------------------------------------
+
+PRICES = {"small": Price(prompt=2.0, completion=10.0)}
+
+
+def several(n: int, seed: int | None = 1) -> Generate:
+    return Generate("small", MESSAGES, n=n, temperature=1.0, seed=seed)
+
+
+def reply_of(asked: Generate, lengths: Sequence[int], *, tokens: bool = True, written: int | None = None) -> TapeEntry:
+    """Answers "0", "1" … of so many tokens to a prompt of 7."""
+    listed = [tuple(TokenLogprob("x", -0.1) for _ in range(length)) if tokens else None for length in lengths]
+    choices = tuple(Generation(str(place), tokens=each) for place, each in enumerate(listed))
+    usage = Usage(7, sum(lengths) if written is None else written)
+    cost = Cost(1, 7, usage.completion_tokens, 1.5, (7 * 2.0 + usage.completion_tokens * 10.0) / 1e6)
+    return tape_entry(asked, cost, Generations(choices, usage, "small"))
+
+
+def told(driver: ReplayDriver, asked: Generate) -> tuple[list[str], Cost]:
+    reply = driver.run(generate(asked), Recording())
+    return [choice.text for choice in reply.value.choices], reply.cost
+
+
+@pytest.mark.parametrize(
+    ("n", "lengths", "tokens", "written", "left"),
+    [
+        (3, [4, 2, 6, 1, 7], True, None, 12),  # as many as they have
+        (3, [4, 2, 6, 1, 7], True, 40, 24),  # the server counts twice as many: in proportion
+        (3, [4, 2, 6, 1, 7], False, 20, 12),  # nobody says how long each is: each a fifth
+        (1, [4, 2], True, None, 4),
+        (4, [0, 0, 0, 0, 0], True, 5, 4),
+    ],
+)
+def test_fewer_answers_are_the_first_of_more_and_cost_what_they_would_have(
+    n: int, lengths: list[int], tokens: bool, written: int | None, left: int
+) -> None:
+    entry = reply_of(several(len(lengths)), lengths, tokens=tokens, written=written)
+    texts, cost = told(ReplayDriver([entry], PRICES), several(n))
+    assert texts == [str(place) for place in range(n)]
+    # the prompt is read once however many answers there are; of the time only the longer is known
+    assert cost == Cost(1, 7, left, 1.5, pytest.approx((7 * 2.0 + left * 10.0) / 1e6))
+
+
+def test_without_prices_nobody_knows_what_fewer_would_have_cost() -> None:
+    entry = reply_of(several(5), [1] * 5)
+    with pytest.raises(ReplayGap, match="no reply to a request for answers of 'small'"):
+        told(ReplayDriver([entry]), several(3))
+    assert told(ReplayDriver([entry], {}), several(3))[1].money == 0.0  # the price is known to be nothing
+
+
+@pytest.mark.parametrize(
+    "other",
+    [several(6), several(3, seed=2), replace(several(3), temperature=0.5), replace(several(3), upstream="large"),
+     replace(several(3), messages=MESSAGES * 2), replace(several(3), logprobs=0), replace(several(3), max_tokens=9)],
+    ids=["more", "seed", "temperature", "upstream", "messages", "logprobs", "max_tokens"],
+)  # fmt: skip
+def test_more_or_other_answers_cannot_be_told(other: Generate) -> None:
+    with pytest.raises(ReplayGap):
+        told(ReplayDriver([reply_of(several(5), [1] * 5)], PRICES), other)
+
+
+def test_the_very_request_goes_before_a_wider_one_and_the_narrowest_before_the_widest() -> None:
+    tape = [reply_of(several(n), [n] * n) for n in (8, 3, 5)]
+    assert told(ReplayDriver(tape, PRICES), several(3))[1].completion_tokens == 9
+    assert told(ReplayDriver(tape, PRICES), several(4))[1].completion_tokens == 4 * 5
+    assert told(ReplayDriver(tape, PRICES), several(2))[1].completion_tokens == 2 * 3
+
+
+def test_each_reply_is_given_once_whole_or_in_part() -> None:
+    tape = [reply_of(several(5, None), [1] * 5), reply_of(several(5, None), [2] * 5)]
+    driver = ReplayDriver(tape, PRICES)
+    costs = [told(driver, several(n, None))[1].completion_tokens for n in (3, 5)]
+    assert costs == [3, 10]
+    for n in (2, 5):
+        with pytest.raises(ReplayGap):
+            told(driver, several(n, None))
+    driver = ReplayDriver(tape, PRICES)
+    told(driver, several(5, None))
+    assert told(driver, several(3, None))[1].completion_tokens == 6
+
+
+def test_one_answer_is_told_from_several_where_samples_come_in_parts() -> None:
+    """Seventeen of an upstream that gives eight at once are asked for as 8, 8 and 1; nine as 8 and 1."""
+    tape = [reply_of(several(8, 1), [1] * 8), reply_of(several(8, 1001), [1] * 8), reply_of(several(1, 2001), [1])]
+    driver = ReplayDriver(tape, PRICES)
+    assert told(driver, several(8, 1))[0] == list("01234567")
+    assert told(driver, several(1, 1001))[0] == ["0"]
+
+
+def test_where_the_wider_request_failed_the_narrower_would_have_failed() -> None:
+    error = UpstreamTimeout("small", "did not answer", status=504)
+    driver = ReplayDriver([tape_entry(several(5), Cost(calls=3, seconds=9.0), error=error)], PRICES)
+    with pytest.raises(UpstreamTimeout, match="did not answer") as raised:
+        told(driver, several(3))
+    assert raised.value.cost == Cost(calls=3, seconds=9.0)
+    assert raised.value.status == 504
+
+
+def test_an_upstream_that_gave_fewer_than_asked_gives_no_more_to_fewer() -> None:
+    entry = reply_of(several(5), [1, 1])
+    assert told(ReplayDriver([entry], PRICES), several(3))[0] == ["0", "1"]
+    assert told(ReplayDriver([entry], PRICES), several(1))[0] == ["0"]
+
+
+@given(st.lists(st.integers(0, 30), min_size=2, max_size=8), st.data())
+def test_fewer_never_cost_more(lengths: list[int], data: st.DataObject) -> None:
+    n = data.draw(st.integers(1, len(lengths) - 1))
+    entry = reply_of(several(len(lengths)), lengths)
+    cost = told(ReplayDriver([entry], PRICES), several(n))[1]
+    assert cost.completion_tokens == sum(lengths[:n]) if any(lengths) else cost.completion_tokens == 0
+    assert cost.money <= entry.cost.money + 1e-15
+
+
+@pytest.mark.parametrize(
+    ("finish", "cap", "asked", "length", "cut"),
+    [
+        ("length", 50, None, 50, True),
+        ("length", 50, 60, 50, True),
+        ("length", 50, 50, 50, False),  # it would have ended there anyway
+        ("length", 50, 20, 20, False),
+        ("length", 50, None, 30, False),  # the upstream's own limit
+        ("length", None, None, 50, False),
+        ("stop", 50, None, 50, False),
+    ],
+)
+def test_whether_the_budget_cut_an_answer(
+    finish: str, cap: int | None, asked: int | None, length: int, cut: bool
+) -> None:
+    for tokens in (True, False):
+        _, entry = recorded(length, cap=cap, finish=finish, tokens=tokens)
+        assert cut_by_budget(entry, asked) is cut
+
+
+def test_an_answer_of_unknown_length_may_have_been_cut() -> None:
+    _, entry = recorded(0, cap=50, finish="length", tokens=False)
+    assert cut_by_budget(entry, None)

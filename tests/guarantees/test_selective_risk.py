@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from gate.guarantees.selective_risk import (
     certify,
     certify_by_search,
     errors_allowed,
+    in_sequence,
     lower_bound,
     upper_bound,
 )
@@ -135,6 +137,23 @@ def test_a_threshold_that_let_nothing_through_neither_passes_nor_stops() -> None
     assert certify([silent, silent, SAFE, RISKY], 0.05, 0.05) == SAFE
     assert certify([silent], 0.05, 0.05) is None
     assert certify([], 0.05, 0.05) is None
+
+
+def test_limits_are_asked_for_one_by_one_and_no_further_than_the_first_that_fails() -> None:
+    asked = []
+
+    def limits() -> Iterator[tuple[str, float]]:
+        for name, limit in (("a", 0.01), ("b", 0.05), ("c", 0.06), ("d", 0.0)):
+            asked.append(name)
+            yield name, limit
+
+    assert list(in_sequence(limits(), 0.05)) == [("a", 0.01, True), ("b", 0.05, True), ("c", 0.06, False)]
+    assert asked == ["a", "b", "c"]
+
+
+def test_a_limit_that_is_no_number_fails() -> None:
+    assert next(in_sequence([("a", math.nan), ("b", 0.0)], 0.05))[2] is False
+    assert certify([SAFE, BOLD], 0.05, 0.05, bound=lambda errors, n, delta: math.nan) is None
 
 
 def test_a_bound_that_meets_alpha_passes() -> None:

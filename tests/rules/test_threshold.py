@@ -84,6 +84,10 @@ def test_an_answer_outside_the_range_known_is_looked_into_but_never_let_through(
         {"answer_at": 0.5, "otherwise": ["gather"]},
         {"answer_at": 0.5, "kind": "majority"},
         {"answer_at": 0.5, "thresold": 0.5},
+        {"answer_at": 0.5, "answer_at_in": {"small/closed_book": 1.1}},
+        {"answer_at": 0.5, "answer_at_in": {"small/closed_book": math.nan}},
+        {"answer_at": 0.5, "answer_at_in": {"small/closed_book": None}},
+        {"answer_at": 0.5, "answer_at_in": [0.5]},
         {},
     ],
     ids=str,
@@ -158,3 +162,48 @@ def test_memory_alone_may_be_held_to_another_threshold(
     decision = rule.decide(Confidence(p, p, p), Stage("small", passages), frozenset({Action.GATHER, Action.RETRIEVE}))
     assert decision.action is action
     assert decision.threshold == (0.8 if passages or closed_book_at is None else closed_book_at)
+
+
+ROUNDS = [Stage(name, passages) for name in ("small", "large") for passages in (False, True)]
+
+
+@given(
+    general=P,
+    closed_book=st.none() | P,
+    named=st.dictionaries(st.sampled_from([stage.round_key for stage in ROUNDS]), P),
+    stage=st.sampled_from(ROUNDS),
+    tier=st.integers(0, 2),
+    p=P,
+)
+def test_the_threshold_of_a_round_goes_before_that_of_its_book_and_that_before_the_general_one(
+    general: float, closed_book: float | None, named: dict[str, float], stage: Stage, tier: int, p: float
+) -> None:
+    rule = ThresholdRule(answer_at=general, closed_book_at=closed_book, answer_at_in=named)
+    here = Stage(stage.upstream, stage.passages, tier)
+    of_book = general if stage.passages or closed_book is None else closed_book
+    assert rule.threshold(here) == named.get(stage.round_key, of_book)
+    decision = rule.decide(sure(p), here, frozenset())
+    assert decision.threshold == rule.threshold(here)
+    assert (decision.action is Action.ANSWER) == (p >= rule.threshold(here))
+
+
+@given(general=P, closed_book=st.none() | P, named=st.dictionaries(st.sampled_from(["a/closed_book", "b"]), P))
+def test_there_is_one_threshold_everywhere_only_where_no_draft_has_another(
+    general: float, closed_book: float | None, named: dict[str, float]
+) -> None:
+    rule = ThresholdRule(answer_at=general, closed_book_at=closed_book, answer_at_in=named)
+    rounds = [*ROUNDS, Stage("a"), Stage("a", passages=True)]
+    thresholds = {rule.threshold(stage) for stage in rounds} | set(named.values())
+    assert rule.everywhere == (general if thresholds == {general} else None)
+
+
+def test_a_round_that_nothing_can_satisfy_buys_no_more_evidence() -> None:
+    rule = ThresholdRule(answer_at=0.5, answer_at_in={"small/with_passages": 1.0})
+    ways = frozenset({Action.GATHER, Action.ESCALATE})
+    assert rule.decide(sure(0.99), STAGE, ways).action is Action.ESCALATE
+    assert rule.decide(sure(1.0), STAGE, ways).action is Action.ANSWER
+
+
+def test_a_rule_is_the_same_after_a_file() -> None:
+    rule = ThresholdRule(answer_at=0.87, answer_at_in={"small/closed_book": 1e-6}, otherwise=(Action.ESCALATE,))
+    assert ThresholdRule.model_validate_json(rule.model_dump_json()) == rule

@@ -114,7 +114,7 @@ def test_answers_without_a_confidence_count_for_the_risk_alone() -> None:
     assert found.notes == ("1 labelled questions have no confidence: they count for the risk, not for calibration",)
 
 
-def test_weights_are_how_often_a_question_counts() -> None:
+def test_weights_are_how_many_questions_a_label_stands_for() -> None:
     weights = [3.0, 1, 2, 1, 1, 2, 1, 1]
     again = [i for i, w in enumerate(weights) for _ in range(int(w))]
     money = [0.001, 0.002, 0.003, 0.004, 0.005, 0.006, 0.007, 0.008]
@@ -127,15 +127,32 @@ def test_weights_are_how_often_a_question_counts() -> None:
             money=[money[i] for i in again],
         )
     )
-    for name in ("coverage", "risk", "without_gate", "right_of_all", "right_kept"):
+    for name in ("risk", "without_gate", "right_of_all", "right_kept"):
         assert getattr(weighted, name).value == pytest.approx(getattr(repeated, name).value), name
-    assert weighted.costs[-1].mean == pytest.approx(repeated.costs[-1].mean)
-    assert weighted.costs[-1].p50 == repeated.costs[-1].p50
     assert weighted.costs[-1].per_right == pytest.approx(repeated.costs[-1].per_right)
-    assert [a.share for a in weighted.actions] == pytest.approx([a.share for a in repeated.actions])
+    alike = evaluate(worked(money=money))
+    assert (weighted.coverage, weighted.actions) == (alike.coverage, alike.actions)
+    assert (weighted.costs[-1].mean, weighted.costs[-1].p50) == (alike.costs[-1].mean, alike.costs[-1].p50)
     assert weighted.weighted
     assert not repeated.weighted
     assert "weighted" in weighted.notes[0]
+
+
+def test_every_interval_holds_its_value() -> None:
+    for seed in range(5):
+        found = evaluate(simulated(400, seed=seed))
+        for each in (found.auroc, found.aurc, found.excess_aurc, found.ece, found.brier, found.risk, found.coverage):
+            assert each.low is not None
+            assert each.value is not None
+            assert each.high is not None
+            assert each.low <= each.value <= each.high
+
+
+def test_audits_of_one_chance_weigh_alike_whatever_was_not_audited() -> None:
+    correct = [*CORRECT[:5], NAN, NAN, NAN]
+    even = evaluate(rows(P, correct, ANSWERED, weights=[4.0] * 5 + [1.0] * 3))
+    assert not even.weighted
+    assert even.risk == evaluate(rows(P, correct, ANSWERED)).risk, "its interval is the exact one"
 
 
 def test_segments_are_measured_one_by_one_and_small_ones_are_marked() -> None:

@@ -6,6 +6,7 @@ from dataclasses import fields
 
 import numpy as np
 
+from gate.tuning.judgements import Judgements, judgements_of
 from tests.tuning.judged import NAN, rows, simulated
 
 
@@ -27,3 +28,17 @@ def test_what_was_answered_and_what_has_a_label() -> None:
     assert made.answered.tolist() == [True, False, True]
     assert made.labelled.tolist() == [True, True, False]
     assert len(made) == 3
+
+
+def test_parts_join_in_their_order() -> None:
+    whole = simulated(30)
+    parts = [whole.where(np.arange(30) < 10), whole.where(np.arange(30) >= 10)]
+    for f in fields(whole):
+        joined = getattr(Judgements.joined(parts), f.name)
+        np.testing.assert_array_equal(joined, getattr(whole, f.name))
+
+
+def test_no_rows_have_columns_all_the_same() -> None:
+    none = judgements_of((), ("a", "b"))
+    assert (len(none), none.values.shape, none.signals) == (0, (0, 2), ("a", "b"))
+    assert len(Judgements.joined([none, none])) == 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from pydantic import ValidationError
@@ -28,6 +28,16 @@ def grader(name: str, options: Mapping[str, Any] | None = None) -> AnyGrader:
         first = error.errors()[0]
         at = ".".join(map(str, first["loc"]))
         raise ConfigError(f"grader {name!r}, option {at!r}: {first['msg']}") from error
+
+
+def named_options(listed: Iterable[str]) -> dict[str, str]:
+    """Options that are written as name=value. Raises `ConfigError`."""
+    options: dict[str, str] = {}
+    for option in listed:
+        name, sign, options[name] = option.partition("=")
+        if not (name and sign):
+            raise ConfigError(f"an option is given as name=value, not as {option!r}")
+    return options
 
 
 def graded(by: AnyGrader, question: Question, answer: str, references: Sequence[str]) -> Flow[Reply[Grade]]:

@@ -10,7 +10,7 @@ from gate.drivers import Recording, ThreadedDriver
 from gate.effects import Reply
 from gate.errors import ConfigError, UnknownName
 from gate.tuning.grading import GRADERS, ModelGrader, NumberGrader
-from gate.tuning.grading.applying import AnyGrader, graded, grader
+from gate.tuning.grading.applying import AnyGrader, graded, grader, named_options
 from gate.tuning.grading.grade import Grade
 from gate.types import Cost, Question
 from tests.scripted import Scripted, always, world_of
@@ -89,3 +89,10 @@ class TestEvery:
     def test_grader_calls_the_reference_itself_right(self, by: AnyGrader) -> None:
         own = {"number": "5 km", "date": "12 March 2020", "choice": "B"}.get(by.name, "Paris")
         assert result(by, own, (own,)).correct is True
+
+
+def test_options_are_names_and_values() -> None:
+    assert named_options(["tolerance=0.1", "unit=a=b", "empty="]) == {"tolerance": "0.1", "unit": "a=b", "empty": ""}
+    for bad in ("tolerance", "=0.1", ""):
+        with pytest.raises(ConfigError, match=f"an option is given as name=value, not as {bad!r}"):
+            named_options(["fine=1", bad])

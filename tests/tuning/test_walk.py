@@ -1,0 +1,191 @@
+"""A table walked is the pipeline run: every question ends where, and for what, the pipeline ends it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gate.drivers import Recording, ReplayDriver
+from gate.errors import ReplayGap, UpstreamError
+from gate.pipeline import answer
+from gate.rules import ThresholdRule
+from gate.tuning.table import Table
+from gate.tuning.walk import ABSTAINED, ANSWERED, UNKNOWN, Terrain, Walked, opened, walk
+from gate.types import Action, Outcome, Question, Stage, TapeEntry
+from tests.tuning.small_worlds import ANY_WAY, LADDER, Said, SmallWorld, believed
+
+P = st.integers(0, 16).map(lambda k: k / 16)
+AT = st.integers(1, 16).map(lambda k: k / 16)
+"""Of the same sixteenths, so that a confidence often lies right on the threshold."""
+
+
+@st.composite
+def worlds(draw: st.DrawFn) -> SmallWorld:
+    ladder = LADDER[: draw(st.integers(1, 3))]
+    passages, tiers = draw(st.booleans()), draw(st.integers(1, 3))
+    questions = tuple(f"q{place}" for place in range(draw(st.integers(1, 4))))
+    rare = st.integers(0, 7).map(lambda k: k == 0)
+    said = st.builds(
+        Said,
+        st.tuples(*[P] * tiers),
+        st.tuples(*[rare] * tiers),
+        right=st.booleans(),
+        declined=rare,
+        cut_short=rare,
+        fails=rare,
+    )
+    told = {(q, name, book): draw(said) for q in questions for name in ladder for book in (False, True)[: 1 + passages]}
+    return SmallWorld(ladder, passages, tiers, questions, told, draw(st.frozensets(st.sampled_from(questions))))
+
+
+@st.composite
+def rules(draw: st.DrawFn) -> ThresholdRule:
+    rounds = [Stage(name, passages).round_key for name in LADDER for passages in (False, True)]
+    return ThresholdRule(
+        answer_at=draw(AT),
+        closed_book_at=draw(st.none() | AT),
+        answer_at_in=draw(st.dictionaries(st.sampled_from(rounds), AT, max_size=4)),
+        gather_above=draw(P),
+        otherwise=draw(st.sampled_from(ANY_WAY)),
+    )
+
+
+def run(world: SmallWorld, rule: ThresholdRule, question: str, tape: tuple[TapeEntry, ...]) -> Outcome | None:
+    """What the pipeline does, from the replies; None where it has no first draft."""
+    try:
+        return ReplayDriver(tape).run(answer(world.plan(rule), Question.from_text(question)), Recording())
+    except UpstreamError:
+        return None
+
+
+def walked_by(world: SmallWorld, table: Table, rule: ThresholdRule) -> Walked:
+    return walk(Terrain.of(table, believed(table), world.ladder, world.tiers), rule)
+
+
+def same(walked: Walked, row: int, outcome: Outcome, world: SmallWorld, question: str) -> bool:
+    """Whether a row ended as an outcome did. Money is added up in another order."""
+    decision = outcome.decision
+    assert decision.confidence is not None
+    last = world.told[question, decision.stage.upstream, decision.stage.passages]
+    neither = last.declined and last.cut_short  # never answered nor gathered for: its p decides nothing
+    return (
+        walked.end[row] == (ANSWERED if outcome.answered else ABSTAINED)
+        and walked.stages[walked.stage[row]] == decision.stage.key
+        and math.isclose(walked.costs["money"][row], outcome.cost.money, rel_tol=1e-9)
+        and walked.correct[row] == last.right
+        and (walked.p[row] == decision.confidence.p or neither)
+    )
+
+
+@settings(max_examples=100)
+@given(worlds(), st.lists(rules(), min_size=1, max_size=4))
+def test_walking_a_table_is_running_the_pipeline(world: SmallWorld, tried: list[ThresholdRule]) -> None:
+    table, tapes = world.collect(world.plan(tried[0]))
+    assert list(table.ids) == list(tapes)
+    for rule in tried:
+        walked = walked_by(world, table, rule)
+        for row, (question, tape) in enumerate(tapes.items()):
+            outcome = run(world, rule, question, tape)
+            assert outcome is not None
+            assert same(walked, row, outcome, world, question)
+
+
+@settings(max_examples=40)
+@given(worlds(), rules(), st.data())
+def test_so_it_is_for_every_ladder_within_the_one_collected(
+    world: SmallWorld, rule: ThresholdRule, data: st.DataObject
+) -> None:
+    table, tapes = world.collect(world.plan(rule))
+    chosen = data.draw(st.sets(st.sampled_from(world.ladder), min_size=1))
+    part = replace(world, ladder=tuple(name for name in world.ladder if name in chosen))
+    walked = walked_by(part, table, rule)
+    for row, (question, tape) in enumerate(tapes.items()):
+        with suppress(ReplayGap):  # a rung before it failed, and what comes behind was not collected
+            outcome = run(part, rule, question, tape)
+            assert walked.unknown[row] if outcome is None else same(walked, row, outcome, world, question)
+
+
+def as_logged(
+    world: SmallWorld, table: Table, tapes: Mapping[str, tuple[TapeEntry, ...]], rule: ThresholdRule
+) -> Table:
+    """What a log of this rule would hold: of each question the stages it came to."""
+    runs = [run(world, rule, question, tape) for question, tape in tapes.items()]
+    came = [{step.decision.stage.key for step in outcome.steps} if outcome else set() for outcome in runs]
+    seen = {
+        key: replace(column, there=column.there & np.array([key in stages for stages in came], dtype=np.bool_))
+        for key, column in table.stages.items()
+    }
+    return replace(table, stages=seen, complete=False)
+
+
+@settings(max_examples=100)
+@given(worlds(), rules(), rules())
+def test_what_a_log_does_not_hold_is_unknown_and_never_an_end(
+    world: SmallWorld, logged: ThresholdRule, tried: ThresholdRule
+) -> None:
+    table, tapes = world.collect(world.plan(logged))
+    walked = walked_by(world, as_logged(world, table, tapes, logged), tried)
+    for row, (question, tape) in enumerate(tapes.items()):
+        outcome = run(world, tried, question, tape)
+        assert outcome is not None
+        assert walked.unknown[row] or same(walked, row, outcome, world, question)
+
+
+@settings(max_examples=60)
+@given(worlds(), rules())
+def test_a_log_tells_all_of_the_policy_that_wrote_it_but_what_ways_failed(
+    world: SmallWorld, rule: ThresholdRule
+) -> None:
+    table, tapes = world.collect(world.plan(rule))
+    walked = walked_by(world, as_logged(world, table, tapes, rule), rule)
+    for row, question in enumerate(tapes):
+        failed = question in world.fruitless or any(
+            said.fails for (asked, _, _), said in world.told.items() if asked == question
+        )
+        assert failed or not walked.unknown[row]
+
+
+def told(*said: Said) -> SmallWorld:
+    """One question of a ladder of two with passages: small, small with them, large, large with them."""
+    keys = [("q0", name, book) for name in LADDER[:2] for book in (False, True)]
+    return SmallWorld(LADDER[:2], True, 1, ("q0",), dict(zip(keys, said, strict=True)))
+
+
+UNSURE, SURE, DOWN = Said((0.2,), (False,)), Said((0.9,), (False,)), Said((0.9,), (False,), fails=True)
+BOTH_WAYS = ThresholdRule(answer_at=0.8, otherwise=(Action.RETRIEVE, Action.ESCALATE))
+
+
+def ends(world: SmallWorld, rule: ThresholdRule = BOTH_WAYS) -> tuple[int, str]:
+    table, _ = world.collect(world.plan(rule))
+    walked = walked_by(world, table, rule)
+    return int(walked.end[0]), walked.stages[walked.stage[0]]
+
+
+def test_retrieval_that_failed_is_not_tried_again_further_on() -> None:
+    assert ends(told(UNSURE, UNSURE, UNSURE, SURE)) == (ANSWERED, "middle/with_passages/tier0")
+    assert ends(told(UNSURE, DOWN, UNSURE, SURE)) == (ABSTAINED, "middle/closed_book/tier0")
+    assert ends(told(UNSURE, DOWN, UNSURE, SURE), BOTH_WAYS.model_copy(update={"otherwise": ANY_WAY[4]})) == (
+        ANSWERED,
+        "middle/with_passages/tier0",
+    )
+
+
+def test_a_ladder_whose_first_rung_was_never_seen_ends_nowhere() -> None:
+    world = told(UNSURE, UNSURE, SURE, SURE)
+    table, _ = world.collect(world.plan(BOTH_WAYS))
+    walked = walk(Terrain.of(table, believed(table), ("large", "middle"), 1), BOTH_WAYS)
+    assert walked.end.tolist() == [UNKNOWN]
+    assert (walked.stage.tolist(), walked.answered.any()) == ([-1], False)
+
+
+def test_the_ways_from_a_round() -> None:
+    assert opened(LADDER, ("small", False), Action.RETRIEVE) == ("small", True)
+    assert opened(LADDER, ("small", True), Action.RETRIEVE) is None
+    assert opened(LADDER, ("small", True), Action.ESCALATE) == ("middle", False)
+    assert opened(LADDER, ("large", False), Action.ESCALATE) is None
