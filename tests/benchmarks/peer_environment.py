@@ -97,7 +97,7 @@ def score_file(rows: Path, scores: Path, folder: Path = FOLDER) -> None:
 
 def run(script: Path, *arguments: Path, folder: Path = FOLDER) -> None:
     """Run a script of this folder in the environment's Python."""
-    command = [str(prepare(folder)), str(script), *map(str, arguments)]
+    command = [str(prepare(folder)), "-P", str(script), *map(str, arguments)]
     subprocess.run(command, env=_environment(), stdout=sys.stderr, check=True)
 
 

@@ -1,7 +1,7 @@
 """How far p can be believed, and how well it ranks, after so many labels: gate beside other libraries.
 
 Questions are drawn to learn from, and all others of the set judge. The peers get the same signals and labels, and learn
-and are judged on the same questions (see `tuning_peers`). Medians over the re-splits. An error by bins is above 0 by
+and are judged on the same questions (see `peers`). Medians over the re-splits. An error by bins is above 0 by
 chance alone: beside ECE stands what gate's own p would show if each were exactly right (`_chance_ece`).
 """
 
@@ -23,13 +23,13 @@ from gate.tuning.fit import Readings as Labelled
 from gate.tuning.fit import fit
 from tests.benchmarks import peer_environment
 from tests.benchmarks.quality import _chance_ece
-from tests.benchmarks.tuning_sets import Array, Bools, Readings, resplits
+from tests.benchmarks.tuning.sets import Array, Bools, Readings, resplits
 
 LABELS = (1000, 100)
 RESPLITS = 20
 FEWEST_TO_JUDGE = 500
 GATE = "gate"
-SCRIPT = Path(__file__).with_name("tuning_peers.py")
+SCRIPT = Path(__file__).with_name("peers.py")
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def peers(sets: Sequence[Readings], processes: int = 2) -> tuple[dict[tuple[str,
 
 
 def _given(sets: Sequence[Readings], part: int, processes: int) -> dict[str, object]:
-    """What `tuning_peers` reads; the re-splits of the second number of labels are numbered from 1000."""
+    """What `peers` reads; the re-splits of the second number of labels are numbered from 1000."""
     made: dict[str, object] = {}
     for place, found in list(enumerate(sets))[part::processes]:
         made |= {f"values_{place}": found.values, f"right_{place}": found.right}

@@ -24,7 +24,7 @@ from gate.types import Stage
 from tests.benchmarks.learned_from_text import LEARNED, learn
 from tests.benchmarks.quality import BOUNDS, matrix, usable
 from tests.benchmarks.recorded import Answered, Group, Row, question_of, rows_of
-from tests.benchmarks.tuning_sets import NAMES, Array, Bools, Floats, closed_book
+from tests.benchmarks.tuning.sets import NAMES, Array, Bools, Floats, closed_book
 
 LIST_PRICES: Mapping[str, tuple[float, float]] = {
     "llama2-13b": (0.225, 0.225),
@@ -107,8 +107,12 @@ class Retrieval:
 # --- several upstreams -------------------------------------------------------------------------------------------
 
 
-def cascades_of(folder: Path) -> Iterator[Cascade | Retrieval | str]:
+def costs_of(folder: Path) -> list[Cascade | Retrieval | str]:
     """All that a folder's rows allow, with a word on what they do not."""
+    return list(_costs_of(folder))
+
+
+def _costs_of(folder: Path) -> Iterator[Cascade | Retrieval | str]:
     for path in sorted([*folder.glob("*.jsonl"), *folder.glob("*.jsonl.gz")]):
         file = path.name.split(".")[0]
         rows = [row for row in rows_of(path) if isinstance(row.get("correct"), bool) and row.get("answer")]

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.benchmarks import tuning, tuning_calibration, tuning_cascades, tuning_promise, tuning_scale, tuning_sets
 from tests.benchmarks.recorded import Row
+from tests.benchmarks.tuning import __main__ as tuning
+from tests.benchmarks.tuning import calibration, cascades, promise, scale, sets
 
 
 def row(rng: random.Random, place: int, model: str = "weak", **extra: Any) -> dict[str, Any]:
@@ -45,12 +46,12 @@ def test_everything_is_measured_that_can_be(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(tuning, "ROOT", tmp_path)
-    monkeypatch.setattr(tuning_sets, "FEWEST", 200)
+    monkeypatch.setattr(sets, "FEWEST", 200)
     monkeypatch.setattr(tuning, "ProcessPoolExecutor", InLine)
-    monkeypatch.setattr(tuning, "simulated", lambda draws: tuning_promise.simulated(3))
+    monkeypatch.setattr(tuning, "simulated", lambda draws: promise.simulated(3))
     monkeypatch.setattr(tuning, "LABELS", (100,))
-    monkeypatch.setattr(tuning_calibration, "FEWEST_TO_JUDGE", 100)
-    monkeypatch.setattr(tuning_calibration, "RESPLITS", 2)
+    monkeypatch.setattr(calibration, "FEWEST_TO_JUDGE", 100)
+    monkeypatch.setattr(calibration, "RESPLITS", 2)
     monkeypatch.setattr("sys.argv", ["tuning", str(folder), "--no-peers", "--no-scale", "--draws", "2"])
     tuning.main()
     made = json.loads((tmp_path / "build" / "bench-tune.json").read_text())
@@ -88,7 +89,7 @@ class InLine:
 
 def test_one_answer_a_question_is_kept() -> None:
     rng = random.Random(0)
-    kept = tuning_sets.one_each([row(rng, place % 7) for place in range(40)])
+    kept = sets.one_each([row(rng, place % 7) for place in range(40)])
     assert sorted(one["question"] for one in kept) == sorted(f"Is {place} so?" for place in range(7))
 
 
@@ -97,53 +98,53 @@ RIGHT = np.array([True, True, False, True, False])
 
 
 def test_the_boldest_threshold_is_the_last_that_looks_right() -> None:
-    assert tuning_promise.boldest(S, RIGHT, 0.25) == 0.6
-    assert np.isnan(tuning_promise.boldest(S, ~RIGHT, 0.1))
+    assert promise.boldest(S, RIGHT, 0.25) == 0.6
+    assert np.isnan(promise.boldest(S, ~RIGHT, 0.1))
 
 
 def test_the_oracle_answers_those_of_equal_confidence_together() -> None:
-    assert tuning_promise.oracle_coverage(S, RIGHT, 0.25) == 0.8
-    assert tuning_promise.oracle_coverage(np.array([0.9, 0.5, 0.5, 0.5, 0.5]), RIGHT, 0.25) == 0.2
+    assert promise.oracle_coverage(S, RIGHT, 0.25) == 0.8
+    assert promise.oracle_coverage(np.array([0.9, 0.5, 0.5, 0.5, 0.5]), RIGHT, 0.25) == 0.2
 
 
 def test_sgr_gives_each_step_its_part_of_delta() -> None:
     s = np.linspace(1, 0, 100)
-    assert np.isnan(tuning_promise.sgr(s[:28], np.ones(28, bool), 0.1, 0.05))  # 29 are needed at the whole delta
-    assert tuning_promise.sgr(s, np.ones(100, bool), 0.1, 0.05) == 0.0
+    assert np.isnan(promise.sgr(s[:28], np.ones(28, bool), 0.1, 0.05))  # 29 are needed at the whole delta
+    assert promise.sgr(s, np.ones(100, bool), 0.1, 0.05) == 0.0
 
 
 def test_a_threshold_below_a_half_breaks_the_simulated_promise() -> None:
-    found = tuning_promise.kept("", np.array([0.49, 0.51, np.nan, 0.6]))
+    found = promise.kept("", np.array([0.49, 0.51, np.nan, 0.6]))
     assert (found.broken, found.refused, found.coverage) == (0.25, 0.25, pytest.approx(0.35))
 
 
 def test_chance_alone_shows_more_than_alpha_the_more_often_the_fewer_judge() -> None:
-    few, many = (tuning_promise.chance_above(300, rest, 0.1) for rest in (50, 5000))
+    few, many = (promise.chance_above(300, rest, 0.1) for rest in (50, 5000))
     assert 0.02 < many < few < 0.2
-    assert tuning_promise.chance_above(0, 50, 0.1) == 0.0
+    assert promise.chance_above(0, 50, 0.1) == 0.0
 
 
 def test_a_price_is_taken_as_recorded_else_from_the_list() -> None:
     listed = {"model": "gpt-4", "question": "q" * 400, "answer": "a" * 40, "samples": [{}, {}]}
-    assert tuning_cascades.price_of(listed) == pytest.approx((100 * 30 + 20 * 60) / 1e6)
-    assert tuning_cascades.price_of({**listed, "extra": {"cost_usd": 0.5}}) == 0.5
-    assert tuning_cascades.price_of({**listed, "model": "unheard-of"}) is None
+    assert cascades.price_of(listed) == pytest.approx((100 * 30 + 20 * 60) / 1e6)
+    assert cascades.price_of({**listed, "extra": {"cost_usd": 0.5}}) == 0.5
+    assert cascades.price_of({**listed, "model": "unheard-of"}) is None
 
 
 def test_an_interval_holds_the_mean_of_a_column() -> None:
     column = np.random.default_rng(0).normal(size=400)
-    found = tuning_cascades.bootstrap(lambda rows: float(column[rows].mean()), 400)
+    found = cascades.bootstrap(lambda rows: float(column[rows].mean()), 400)
     assert found.value == pytest.approx(column.mean())
     assert (found.high - found.low) / 2 == pytest.approx(1.96 * column.std() / 20, rel=0.1)
 
 
 def test_the_closed_book_is_read_without_what_was_retrieved() -> None:
     given = row(random.Random(0), 1, regimes={"one_retrieval": {"answer": "z"}}, seakr_direct={"answer": "y"})
-    extra = tuning_cascades._closed(given)["extra"]
+    extra = cascades._closed(given)["extra"]
     assert "regimes" not in extra
     assert extra["second_model_answer"] == "y"
 
 
 def test_the_log_is_what_gate_writes() -> None:
-    tuning_scale.check()
-    assert len(tuning_scale.CHOSEN) == 40
+    scale.check()
+    assert len(scale.CHOSEN) == 40

@@ -1,6 +1,6 @@
-"""What other libraries make of the same signals and labels. Run by `tuning_calibration` in the Python of the peers.
+"""What other libraries make of the same signals and labels. Run by `calibration` in the Python of the peers.
 
-    build/peers/bin/python tests/benchmarks/tuning_peers.py given.npz said.npz
+    build/peers/bin/python tests/benchmarks/tuning/peers.py given.npz said.npz
 
 ``given.npz`` holds for set i and re-split j: ``values_i`` [n, k], nan where missing, ``right_i`` [n], ``train_i_j`` and
 ``test_i_j``, places in them. ``said.npz`` holds ``i|j|method``: p of the test answers, and as ``lacking`` a line for
@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-UQLM_RESPLITS = 5
+UQLM_RESPLITS = 2
 """Its search of weights takes seconds: it is run on the first re-splits only."""
 Arrays = tuple[Any, Any, Any]
 """Training signals [m, k], training labels [m], test signals [n, k]."""

@@ -34,7 +34,7 @@ from gate.tuning.table import Table
 from gate.tuning.tune import _foreseen, _Ground, _sequence
 from gate.tuning.variants import Variant
 from gate.tuning.walk import Terrain, Walked, walk
-from tests.benchmarks.tuning_sets import Array, Bools, Readings, policy_of, resplits
+from tests.benchmarks.tuning.sets import Array, Bools, Readings, policy_of, resplits
 
 DELTA = 0.05
 LABELLED, TWO_THIRDS = 1000, 2 / 3

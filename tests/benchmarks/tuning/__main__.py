@@ -3,7 +3,7 @@
     make bench-tune DATA=folder               a folder of *.jsonl or *.jsonl.gz in the schema of its README
     python -m tests.benchmarks.tuning DATA [--no-peers] [--no-scale] [--draws N]
 
-Four measures, each in a module of its own: `tuning_promise`, `tuning_calibration`, `tuning_cascades`, `tuning_scale`.
+Four measures, each in a module of its own: `promise`, `calibration`, `cascades`, `scale`.
 Prints tables with the aim of each and whether it is met; writes build/bench-tune.json and build/bench-tune.md.
 """
 
@@ -28,15 +28,15 @@ from typing import Any
 
 import numpy as np
 
-from tests.benchmarks import tuning_calibration, tuning_scale
 from tests.benchmarks.quality import markdown
-from tests.benchmarks.tuning_calibration import GATE, LABELS, Measured
-from tests.benchmarks.tuning_cascades import Cascade, Interval, Retrieval, cascades_of
-from tests.benchmarks.tuning_promise import DELTA, RESPLITS, Kept, Promised, promised, simulated
-from tests.benchmarks.tuning_scale import Scale
-from tests.benchmarks.tuning_sets import Readings, read, sets_of
+from tests.benchmarks.tuning import calibration, scale
+from tests.benchmarks.tuning.calibration import GATE, LABELS, Measured
+from tests.benchmarks.tuning.cascades import Cascade, Interval, Retrieval, costs_of
+from tests.benchmarks.tuning.promise import DELTA, RESPLITS, Kept, Promised, promised, simulated
+from tests.benchmarks.tuning.scale import Scale
+from tests.benchmarks.tuning.sets import Readings, read, sets_of
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 COVERAGE, COST, LOST, SAVED = 0.9, 0.4, 0.5, 0.3
 """The aims: share of the oracle's coverage; share of the strongest's cost, at so many points; share of retrievals."""
 
@@ -270,22 +270,18 @@ def of_scale(found: Scale) -> str:
 
 
 def _calibrated(sets: Sequence[Readings], pool: Executor, *, peers: bool) -> tuple[list[Measured], list[str]]:
-    made, lacking = tuning_calibration.peers(sets) if peers else ({}, ["the other libraries were left out"])
-    tasks = [(found, labels) for labels in LABELS for found in sets if tuning_calibration.fits(found, labels)]
-    ours = pool.map(tuning_calibration.gates, *zip(*tasks, strict=True)) if tasks else ()
+    made, lacking = calibration.peers(sets) if peers else ({}, ["the other libraries were left out"])
+    tasks = [(found, labels) for labels in LABELS for found in sets if calibration.fits(found, labels)]
+    ours = pool.map(calibration.gates, *zip(*tasks, strict=True)) if tasks else ()
     measured = [
         one
         for (found, labels), p in zip(tasks, ours, strict=True)
-        for one in tuning_calibration.measured(found, labels, p, made)
+        for one in calibration.measured(found, labels, p, made)
     ]
     return measured, lacking
 
 
-def _costs(data: Path) -> list[Cascade | Retrieval | str]:
-    return list(cascades_of(data))
-
-
-def run(data: Path, *, peers: bool, scale: int, draws: int) -> tuple[dict[str, Any], str]:
+def run(data: Path, *, peers: bool, decisions: int, draws: int) -> tuple[dict[str, Any], str]:
     """All measures; returns what is written as JSON and as Markdown."""
     page = Page()
     groups, left_out = sets_of(data)
@@ -294,7 +290,7 @@ def run(data: Path, *, peers: bool, scale: int, draws: int) -> tuple[dict[str, A
         known = list(pool.map(read, groups))
         left_out += [one for one in known if isinstance(one, str)]
         sets = [one for one in known if isinstance(one, Readings)]
-        costing, simulating = pool.submit(_costs, data), pool.submit(simulated, max(50, 5 * draws))
+        costing, simulating = pool.submit(costs_of, data), pool.submit(simulated, max(50, 5 * draws))
         promises = list(pool.map(partial(promised, draws=draws), sets))
         kept, costs = simulating.result(), costing.result()
         page.say(of_simulation(kept))
@@ -306,9 +302,9 @@ def run(data: Path, *, peers: bool, scale: int, draws: int) -> tuple[dict[str, A
     retrievals = [one for one in costs if isinstance(one, Retrieval)]
     page.say(of_cascades(cascades))
     page.say(of_retrieval(retrievals))
-    if scale:
-        tuning_scale.check()
-        found = tuning_scale.measured(scale)
+    if decisions:
+        scale.check()
+        found = scale.measured(decisions)
         page.say(of_scale(found))
         result["scale"] = asdict(found)
     page.say("### Left out\n\n" + "".join(f"- {reason}\n" for reason in left_out))
@@ -336,8 +332,8 @@ def main() -> None:
     options = parser.parse_args()
     if not options.data.is_dir():
         parser.error(f"{options.data} is no folder: give one with recorded answers, DATA=…")
-    scale = 0 if options.no_scale else 1_000_000
-    result, page = run(options.data, peers=not options.no_peers, scale=scale, draws=options.draws)
+    decisions = 0 if options.no_scale else 1_000_000
+    result, page = run(options.data, peers=not options.no_peers, decisions=decisions, draws=options.draws)
     target = ROOT / "build" / "bench-tune.json"
     target.parent.mkdir(exist_ok=True)
     target.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")

@@ -1,6 +1,6 @@
 """How long `gate tune` takes on a long decision log, and how much memory: made-up decisions in the format gate writes.
 
-    python -m tests.benchmarks.tuning_scale [--decisions 1000000]
+    python -m tests.benchmarks.tuning.scale [--decisions 1000000]
 
 One upstream, forty signals, no text. The log is written outside the time that is taken. Its lines are put together by
 hand, for a million records would take as long to make as to tune on; the first is read back and held against the very
@@ -31,7 +31,7 @@ from gate.log.jsonl import from_json, to_json
 from gate.signals import SIGNALS
 from gate.types import Action, Confidence, Cost, Decision, Reading, SignalVector, Stage, Step, TraceRecord
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 HELD = (Draft, Asked, Samples, Meanings)
 CHOSEN = tuple(s for s in SIGNALS if set(s.needs) <= set(HELD) and not s.name.startswith(("tool_", "json_")))[:40]
 PART = 50_000

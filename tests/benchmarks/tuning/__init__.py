@@ -1,0 +1,1 @@
+"""What tuning is measured by: the promise, calibration, cost and scale."""
