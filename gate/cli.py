@@ -1,4 +1,4 @@
-"""The commands: ask, demo, check, explain, serve, and those of `gate.cli_tuning`.
+"""The commands: ask, demo, check, explain, serve, and those of `gate.cli_tuning` and `gate.cli_judging`.
 
 What a command runs is imported when it runs, so that ``--help`` and a misspelt option are answered at once.
 """
@@ -17,8 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 import gate
-from gate import __version__
-from gate.cli_tuning import register
+from gate import __version__, cli_judging, cli_tuning
 from gate.errors import GateError, RequestError
 from gate.log.explain import explanation, outcome_explanation
 from gate.log.jsonl import TraceFile, read
@@ -192,7 +191,8 @@ def _root(
     """Exists for ``--version``."""
 
 
-register(app)
+cli_tuning.register(app)
+cli_judging.register(app)
 
 
 def main() -> None:

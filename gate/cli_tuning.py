@@ -1,4 +1,4 @@
-"""The offline commands: import, collect, grade, tune, eval, replay, report.
+"""The offline commands that make a policy: import, collect, grade, tune. Those that judge one: `gate.cli_judging`.
 
 What they run is imported when they run: numpy's and scipy's loading is nobody else's cost.
 """
@@ -9,7 +9,6 @@ import asyncio
 import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -29,10 +28,6 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instea
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Write over what stands there.")]
 PolicyOption = Annotated[str, typer.Option("--policy", "-p", help="A shipped policy's name, or a policy file.")]
 CollectionArgument = Annotated[Path, typer.Argument(help="A collection made by 'gate collect'.")]
-On = Annotated[Path, typer.Option("--on", help="A graded collection made by 'gate collect'.")]
-Split = Annotated[
-    str, typer.Option(help="Questions to judge on: test, certify, fit or all. Without: test, or certify if none are.")
-]
 NOTHING_CERTIFIED = 3
 """Exit code of ``gate tune`` where no policy keeps the promise."""
 
@@ -44,9 +39,6 @@ def register(app: typer.Typer) -> None:
         ("collect", collect),
         ("grade", grade),
         ("tune", tune),
-        ("eval", evaluate),
-        ("replay", replay),
-        ("report", report),
     ):
         app.command(name)(plainly(command))
 
@@ -79,6 +71,9 @@ def collect(
     max_calls: Annotated[int | None, typer.Option(min=1, help="The most calls the collection may cost.")] = None,
     max_tokens: Annotated[int | None, typer.Option(min=1, help="The most tokens it may cost.")] = None,
     max_money: Annotated[float | None, typer.Option(min=0, help="The most US dollars it may cost.")] = None,
+    without_references: Annotated[
+        bool, typer.Option("--without-references", help="Take questions whose answer only people can judge.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Ask every question of every upstream, closed book and with passages, and keep all replies.
@@ -94,7 +89,7 @@ def collect(
 
     gateway = _unfitted(policy)
     with Collection.create(to) as collection:
-        added = collection.add(read_examples(questions))
+        added = collection.add(read_examples(questions, require_references=not without_references))
         total, finished = collection.count()
         with progress("collecting", total, finished) as step:
             cap = Cap(max_calls, max_tokens, max_money)
@@ -122,6 +117,9 @@ def grade(
     ] = None,
     labels: Annotated[Path | None, typer.Option(help="Read labels people gave from this CSV.")] = None,
     export: Annotated[Path | None, typer.Option(help="Write every answer with its label to this CSV.")] = None,
+    sample: Annotated[
+        int | None, typer.Option(min=1, help="Export so many answers, drawn at random and without their labels.")
+    ] = None,
     suspects: Annotated[
         Path | None, typer.Option(help="Write labels that look wrong, and open ones, to this CSV.")
     ] = None,
@@ -135,7 +133,8 @@ def grade(
     column 'correct' (yes, no, or empty), and read it with --labels. Who agrees with a label puts a name in the column
     'grader'. A person's label goes before a grader's; where both labelled an answer, the grader's errors are counted.
 
-    To let a model judge: --grader model --option upstream=large --policy P. Exits 1 when answers could not be judged.
+    To let a model judge: --grader model --option upstream=large --policy P. How often it errs is counted on a random
+    sample that people label: --sample 200 --export sample.csv. Exits 1 when answers could not be judged.
     """
     from gate.drivers import World
     from gate.tuning import grade as grading
@@ -150,13 +149,15 @@ def grade(
     gateway = _unfitted(policy) if policy else None
     if suspects and gateway is None:
         raise ConfigError("--suspects compares labels with signals: name the policy that has them with --policy")
+    if sample and export is None:
+        raise ConfigError("--sample says how many answers to draw: name the file to write them to with --export")
     with Collection.open(collection) as held:
         changed = _taken(held, labels) if labels else None
         world = gateway.world if gateway else World({})
         with progress("grading", None, 0) as step:
             done = asyncio.run(grading.grade(held, by, world, again=again, first=grader is None, progress=step))
         judge = grading.measured_judge(held)
-        listed = _listed(held, export, suspects, gateway, overwrite=overwrite)
+        listed = _listed(held, export, sample, suspects, gateway, overwrite=overwrite)
     if as_json:
         print_json({**dataclasses.asdict(done), "changed_by_people": changed, "judge": dataclasses.asdict(judge)})
     else:
@@ -173,14 +174,17 @@ def tune(
     to: Annotated[Path, typer.Option("--out", "-o", help="The policy file to write; its calibrator goes beside it.")],
     labels: Annotated[Path | None, typer.Option(help="For a log: a table of id, correct, and probability.")] = None,
     fit_share: Annotated[
-        float | None, typer.Option(min=0.05, max=0.95, help="Share of the questions to fit on; .4 without.")
+        float | None, typer.Option(min=0.05, max=0.95, help="Share of the questions to fit on; .35 without.")
     ] = None,
     certify_share: Annotated[
-        float | None, typer.Option(min=0.05, max=0.95, help="Share to certify on, .6 without; the rest is for tests.")
+        float | None, typer.Option(min=0.05, max=0.95, help="Share to certify on, .45 without; the rest is for tests.")
     ] = None,
     segment: Annotated[str, typer.Option(help="What the questions are of, for the certificate.")] = "",
     thresholds_only: Annotated[
         bool, typer.Option("--thresholds-only", help="Keep evidence, ladder and routes; search thresholds alone.")
+    ] = False,
+    trust_judge: Annotated[
+        bool, typer.Option("--trust-judge", help="Take a model's labels for the truth, its errors uncounted.")
     ] = False,
     overwrite: Overwrite = False,
     as_json: Json = False,
@@ -201,7 +205,7 @@ def tune(
     paths.check(overwrite=overwrite)
     file = read(find(policy), certificate=False)
     shares = chosen_shares(fit_share, certify_share)
-    opening = opened(source, labels, shares, thresholds_only=thresholds_only)
+    opening = opened(source, labels, shares, thresholds_only=thresholds_only, trust=trust_judge)
     with opening as ground, status("tuning") as say, _same_evidence(source):
         tuned = run(
             file,
@@ -222,139 +226,7 @@ def tune(
         raise typer.Exit(NOTHING_CERTIFIED)
 
 
-def evaluate(
-    policies: Annotated[list[str], typer.Argument(help="One policy or several, by name or file.")],
-    on: On,
-    split: Split = "",
-    as_json: Json = False,
-) -> None:
-    """Judge policies on labelled questions, with intervals; several side by side, with paired tests.
-
-    Nothing is asked: each policy is run on the recorded replies, as if its certificate held.
-    """
-    from gate.tuning.collection import Collection
-    from gate.tuning.compare import compare
-    from gate.tuning.evaluate import as_json as plain
-    from gate.tuning.evaluate import evaluate as measure
-    from gate.tuning.judging import chosen_split, questions_of, verdict
-
-    gateways = {name: _loaded(name, certificate=False) for name in policies}
-    with Collection.open(on) as collection:
-        chosen = chosen_split(collection, split)
-        found = {name: verdict(g.plan, questions_of(collection, chosen)) for name, g in gateways.items()}
-    for name, judged in found.items():
-        if judged.gaps:
-            said = f"{len(judged.gaps)} questions cannot be judged under {name!r}: {judged.gaps[0][1]}"
-            raise ConfigError(f"{said}; collect with a policy that has this evidence", where=str(on))
-    rows = {name: judged.judgements for name, judged in found.items()}
-    measured = {
-        name: measure(rows[name], confidence=g.policy.promise.confidence, answer_at=g.policy.rule.everywhere)
-        for name, g in gateways.items()
-    }
-    pairs = compare(rows) if len(rows) > 1 else ()
-    if as_json:
-        print_json(
-            {
-                "split": chosen,
-                "policies": {name: plain(each) for name, each in measured.items()},
-                "comparisons": [dataclasses.asdict(pair) for pair in pairs],
-            }
-        )
-        return
-    out.print(views.evaluations(measured, chosen))
-    if pairs:
-        out.print(views.comparisons(pairs))
-
-
-def replay(
-    policy: Annotated[str, typer.Argument(help="A shipped policy's name, or a policy file.")],
-    log: Annotated[Path, typer.Argument(help="A decision log: the JSON lines that --trace writes.")],
-    labels: Annotated[
-        Path | None, typer.Option(help="A table of id, correct, and probability where audits were not even.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Judge a policy over a decision log without calls, and watch the logged answers for drift.
-
-    Decisions kept with text ('gate ask --trace FILE --text') are run again from their replies. Of the others, their
-    signals are decided on again, which tells less of a policy that goes other ways. What cannot be judged is counted
-    by reason. The policy is judged as if its certificate held.
-
-    With --labels, error rates are corrected for audits that were not even, and the answers that went out are held
-    against the promise, audit by audit: an alarm says that it is broken.
-    """
-    from gate.tuning.audits import read_audits
-    from gate.tuning.drift import watched as watch
-    from gate.tuning.evaluate import as_json as plain
-    from gate.tuning.evaluate import evaluate as measure
-    from gate.tuning.replay import replay as run
-
-    gateway, audits = _loaded(policy, certificate=False), read_audits(labels) if labels else {}
-    done = run(gateway, log, audits)
-    promise = gateway.policy.promise
-    found = measure(done.judgements, confidence=promise.confidence, answer_at=gateway.policy.rule.everywhere)
-    watched = watch(log, audits, promise) if audits else None
-    if as_json:
-        print_json(
-            {
-                "judged": len(done.judgements),
-                "changed": done.changed,
-                "recorded": dict(done.recorded),
-                "not_judged": dict(done.gaps),
-                "labels_without_decision": done.strangers,
-                "evaluation": plain(found),
-                "drift": watched.summary() if watched else None,
-            }
-        )
-    else:
-        out.print(views.replayed(done, found, watched))
-
-
-def report(
-    policy: Annotated[str, typer.Argument(help="A shipped policy's name, or a policy file.")],
-    on: On,
-    to: Annotated[Path, typer.Option("--out", "-o", help="The HTML file to write.")],
-    split: Split = "",
-    worst: Annotated[int, typer.Option(min=0, max=100, help="How many of the worst answers to show.")] = 10,
-    overwrite: Overwrite = False,
-) -> None:
-    """Write one HTML page about a policy: what it promises, keeps and costs, and where it goes wrong.
-
-    The page is one file that needs no network. It shows questions and answers in clear: treat it as the traffic it came
-    from. What 'gate tune' wrote beside the policy is shown too.
-    """
-    from gate.tuning.collection import Collection
-    from gate.tuning.judging import chosen_split, questions_of
-    from gate.tuning.reporting import reported
-    from gate.tuning.whole_file import refuse_standing, written_whole
-
-    refuse_standing(to, overwrite=overwrite)
-    gateway = _loaded(policy)
-    record = find(policy).with_suffix(".tuning.json")
-    with Collection.open(on) as collection:
-        chosen = chosen_split(collection, split)
-        said = f"the {chosen} split of {on.name}" if chosen != "all" else f"all questions of {on.name}"
-        page = reported(
-            gateway,
-            lambda: questions_of(collection, chosen),
-            record=record,
-            worst=worst,
-            data=said,
-            date=f"{datetime.now(UTC):%Y-%m-%d}",
-        )
-    with written_whole(to, overwrite=overwrite) as file:
-        file.write(page.encode("utf-8", "replace"))
-    out.print(Text(f"written: {to}"))
-
-
 # --- shared by the commands --------------------------------------------------------------------------------------
-
-
-def _loaded(name: str, *, certificate: bool = True) -> Gateway:
-    """A gateway for a policy that is tuned; without its certificate a void one changes nothing."""
-    from gate.assemble import assemble
-
-    return assemble(read(find(name), certificate=certificate))
 
 
 def _unfitted(name: str) -> Gateway:
@@ -383,14 +255,20 @@ def _taken(held: Collection, labels: Path) -> int:
 
 
 def _listed(
-    held: Collection, export: Path | None, suspects: Path | None, gateway: Gateway | None, *, overwrite: bool
+    held: Collection,
+    export: Path | None,
+    sample: int | None,
+    suspects: Path | None,
+    gateway: Gateway | None,
+    *,
+    overwrite: bool,
 ) -> int:
     """Write the files for people that are wanted; how many labels are suspect or open."""
-    from gate.tuning.grade import label_rows, suspect_rows
+    from gate.tuning.grade import draw_sample, label_rows, suspect_rows
     from gate.tuning.label_files import write_labels
 
     if export:
-        write_labels(export, label_rows(held), overwrite=overwrite)
+        write_labels(export, draw_sample(held, sample) if sample else label_rows(held), overwrite=overwrite)
     if not (suspects and gateway):
         return 0
     with _same_evidence(held.path):

@@ -138,7 +138,7 @@ def certificate_line(gateway: Gateway) -> str:
     on = ", ".join(filter(None, (f"{held.n} asked", held.segment, held.date)))
     return (
         f"{held.errors} wrong of {held.answered} answered ({on}): "
-        f"at most {held.bound:.2%} wrong with {1 - held.delta:.0%} confidence"
+        f"at most {held.alpha:.2%} wrong with {1 - held.delta:.0%} confidence"
     )
 
 

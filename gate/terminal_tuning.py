@@ -32,6 +32,12 @@ if TYPE_CHECKING:
 _LAST = 6
 """Tests shown, beside the chosen one: those that decided come last."""
 
+NOT_AFRESH = {
+    "certify": "these questions chose and certified policies; only a test split judges them afresh",
+    "fit": "calibrators were fitted on these questions, and thresholds chosen: they flatter",
+    "all": "calibrators were fitted on some of these questions, and policies chosen on them: they flatter",
+}
+
 
 def imported(done: ImportReport) -> RenderableType:
     """What became of the rows of a log."""
@@ -76,7 +82,7 @@ def graded(done: GradeReport, judge: JudgeError, changed: int | None) -> Rendera
     if done.open:
         lines.append("what is open: label it by hand (--export, then --labels), or let a model judge (--grader model)")
     if done.failed:
-        lines.append(f"{done.failed} answers could not be judged: run again")
+        lines.append(f"{done.failed} answers could not be judged, the first because {done.why}")
     return Text("\n".join(lines))
 
 
@@ -130,8 +136,8 @@ def evaluations(found: Mapping[str, Evaluation], split: str) -> RenderableType:
     """Policies side by side."""
     table = _side_by_side(found, f"{split} split" if split != "all" else "all questions")
     notes = [Text(f"{name}: {note}", style="dim") for name, each in found.items() for note in each.notes]
-    if split == "certify":
-        notes.append(Text("these questions certified policies: a test split would judge them afresh", style="dim"))
+    if split in NOT_AFRESH:
+        notes.append(Text(f"{split}: {NOT_AFRESH[split]}", style="yellow"))
     return Group(table, *notes)
 
 

@@ -9,7 +9,7 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 out=${1:-build/tune_policy}
 questions=${2:-$here/questions.csv}
-gate=${GATE:-gate} # how the command is called
+gate=${GATE:-$(command -v gate || echo .venv/bin/gate)} # 'make demo' puts it into .venv
 mkdir -p "$out"
 
 # every model, closed book and with passages, all samples: the only step that costs anything

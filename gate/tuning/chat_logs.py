@@ -33,10 +33,6 @@ _ANSWERED = ("response", "output", "completion", "answer", "logged_answer")
 _IDEAL = tuple(name for name in COLUMNS["references"] if name not in _ANSWERED)
 _LABELS = ("label", "correct", "is_correct", "logged_correct")
 _RATINGS = ("rating", "feedback", "thumbs", "thumb")
-_RATED = {
-    **dict.fromkeys(("up", "thumbs_up", "thumbsup", "good", "positive", "like", "\U0001f44d"), True),
-    **dict.fromkeys(("down", "thumbs_down", "thumbsdown", "bad", "negative", "dislike", "\U0001f44e"), False),
-}
 
 
 @dataclass
@@ -239,10 +235,5 @@ def _label(cells: Mapping[str, Any]) -> tuple[bool | None, str]:
             return parse_label(found), ""
         except ValueError:
             return None, "a label that is neither yes nor no"
-    rating = chosen(cells, _RATINGS)
-    if rating is None:
-        return None, ""
-    if isinstance(rating, bool):
-        return rating, ""
-    label = _RATED.get(folded(rating)) if isinstance(rating, str) else None
-    return label, "" if label is not None else "a rating that is neither good nor bad"
+    rated = chosen(cells, _RATINGS) is not None
+    return None, "a rating: it says what somebody liked, not what is right" if rated else ""

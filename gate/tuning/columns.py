@@ -57,7 +57,7 @@ def missing_column(wanted: str, names: Iterable[str], found: Iterable[str]) -> s
     """What to say when a row has none of the columns that would do."""
     known, there = list(names), sorted(found)
     near = next((match for name in known for match in get_close_matches(name, there, n=1, cutoff=0.6)), None)
-    hint = f"is it {near!r}? then call it {wanted!r}" if near else f"call it {wanted!r} (or {', '.join(known[1:4])})"
+    hint = f"is it {near!r}? then call it {wanted!r}" if near else f"call it {' or '.join(map(repr, known[:4]))}"
     return f"no column holds the {wanted}: {hint}; the columns are {', '.join(map(repr, there)) or 'none'}"
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from gate.calibration.logistic import LogisticCalibrator, StageWeights
 from gate.calibration.probabilities import probabilities
 from gate.errors import MissingExtra
-from gate.tuning.fit import Readings, cross_fit_stages
+from gate.tuning.fit import FEWEST, Readings, cross_fit_stages
 from gate.tuning.table import Array, Bools, Table
 
 try:
@@ -43,11 +43,12 @@ def fit_table(table: Table, bounds: Bounds, *, everyone: bool = False, seed: int
     """Fit every stage of a table, all rows of which may be learned from.
 
     Each on the questions that come to it, as a policy needs it, or on ``everyone``, to look at labels. Raises
-    ValueError with fewer than 20 labelled answers, or when all are right or all wrong.
+    ValueError with fewer than 20 questions, or when all labelled answers are right or all wrong.
     """
-    with threadpool_limits(
-        1, user_api="blas"
-    ):  # on busy cores, threads that wait for each other cost more than they do
+    if len(table) < FEWEST:
+        raise ValueError(f"at least {FEWEST} questions are needed")
+    # on busy cores, threads that wait for each other cost more than they do
+    with threadpool_limits(1, user_api="blas"):
         chosen = _known(table)
         made = cross_fit_stages(_readings(table, chosen), table.signals, bounds, seed=seed)
         if not everyone:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -13,6 +15,7 @@ from gate.drivers import AsyncDriver, Recording, World
 from gate.errors import ConfigError, EvidenceUnavailable, GateError, UnknownName, UpstreamError, first_of
 from gate.guarantees.label_noise import JudgeError
 from gate.pipeline import Plan
+from gate.pocket.world import unit_hash
 from gate.tuning.collection import Collected, Collection, Label
 from gate.tuning.fitting import fit_table
 from gate.tuning.grading.applying import AnyGrader, graded
@@ -39,6 +42,8 @@ class GradeReport:
     by_people: int
     failed: int
     """That a judge could not be asked about in this run."""
+    why: str
+    """Why the first of them could not."""
     cost: Cost
     """Of this run."""
 
@@ -61,16 +66,16 @@ async def grade(
     """
     if isinstance(by, ModelGrader) and by.upstream not in world.upstreams:
         raise UnknownName("upstream", by.upstream, world.upstreams)
-    driver, cost, failed = AsyncDriver(world), Cost(), 0
+    driver, cost, failures = AsyncDriver(world), Cost(), list[str]()
     todo = _ungraded(collection, None if first else by.name, again=again)
 
     async def work() -> None:
-        nonlocal cost, failed
+        nonlocal cost
         for row, answer in todo:  # shared: each answer is taken by one worker
             label, paid = await _label(driver, by, row, answer)
             cost += paid
-            if label is None:
-                failed += 1
+            if isinstance(label, str):
+                failures.append(label)
             else:
                 collection.label({(row.example.id, answer): label})
             progress()
@@ -83,15 +88,16 @@ async def grade(
         raise first_of(errors) from None
     finally:
         await driver.aclose()
-    return _report(collection, failed, cost)
+    return _report(collection, failures, cost)
 
 
-async def _label(driver: AsyncDriver, by: AnyGrader, row: Collected, answer: str) -> tuple[Label | None, Cost]:
+async def _label(driver: AsyncDriver, by: AnyGrader, row: Collected, answer: str) -> tuple[Label | str, Cost]:
+    """The label and what it cost; the reason where there is none."""
     example = row.example
     try:
         reply = await driver.run(graded(by, example.question, answer, example.references), Recording())
     except (UpstreamError, EvidenceUnavailable) as error:
-        return None, error.cost or Cost()
+        return str(error), error.cost or Cost()
     return Label(reply.value.correct, by.name, reply.value.reason), reply.cost
 
 
@@ -116,7 +122,7 @@ def _take_logged(collection: Collection, row: Collected) -> None:
         collection.label({(example.id, example.logged_answer): label})
 
 
-def _report(collection: Collection, failed: int, cost: Cost) -> GradeReport:
+def _report(collection: Collection, failures: list[str], cost: Cost) -> GradeReport:
     answers = right = wrong = people = 0
     for row in collection.collected():
         for answer in set(row.answers.values()):
@@ -125,7 +131,9 @@ def _report(collection: Collection, failed: int, cost: Cost) -> GradeReport:
             right += label is not None and label.correct is True
             wrong += label is not None and label.correct is False
             people += label is not None and label.human
-    return GradeReport(answers, right, wrong, answers - right - wrong, people, failed, cost)
+    return GradeReport(
+        answers, right, wrong, answers - right - wrong, people, len(failures), next(iter(failures), ""), cost
+    )
 
 
 # --- people ------------------------------------------------------------------------------------------------------
@@ -164,15 +172,45 @@ def take_labels(collection: Collection, labels: dict[tuple[str, str], bool], row
     return changed
 
 
+def draw_sample(collection: Collection, count: int) -> list[LabelRow]:
+    """Graded answers for people to label unseen, so that the grader's errors can be counted. Which is kept.
+
+    Each answer is as likely as any other, which those that people pick themselves are not: a judge looks best on what
+    it is doubted on. A sample that was drawn before grows; it is never drawn anew.
+    """
+    rows = [row for row in label_rows(collection) if row.grader]
+    rows.sort(key=lambda row: unit_hash(f"{row.id}\0{row.answer}", "sample"))
+    held = _sampled(collection)
+    drawn = rows[: max(count, len(held))]
+    collection.remember(sample=json.dumps([[row.id, row.answer] for row in drawn]))
+    return [dataclasses.replace(row, correct=None, grader="", note="") for row in drawn]
+
+
+def _sampled(collection: Collection) -> set[tuple[str, str]]:
+    held = collection.meta.get("sample")
+    return {(id_, answer) for id_, answer in json.loads(held)} if held else set()
+
+
 def measured_judge(collection: Collection) -> JudgeError:
-    """How the graders did on the answers that people labelled too."""
+    """How the graders did on the answers that were drawn for people and that people labelled.
+
+    Without a sample it is counted on whatever people labelled, which says less: see `draw_sample`.
+    """
+    sampled = _sampled(collection)
     judged: dict[tuple[str, str], bool | None] = {}
     human: dict[tuple[str, str], bool | None] = {}
     for row in collection.collected():
         id_ = row.example.id
         judged |= {(id_, a): label.correct for a, label in collection.labels_of(id_, human=False).items()}
         human |= {(id_, a): label.correct for a, label in collection.labels_of(id_, human=True).items()}
+    if sampled:
+        judged = {key: label for key, label in judged.items() if key in sampled}
     return judge_error(judged, human)
+
+
+def has_sample(collection: Collection) -> bool:
+    """Whether answers were drawn for people to label."""
+    return bool(_sampled(collection))
 
 
 # --- suspects ----------------------------------------------------------------------------------------------------

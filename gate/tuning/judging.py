@@ -12,7 +12,7 @@ from gate.pipeline import Plan, answer
 from gate.tuning.collection import Collected, Collection
 from gate.tuning.judgements import JudgedRow, Judgements, judgements_of
 from gate.tuning.observing import labelled
-from gate.tuning.splits import Shares, read_shares
+from gate.tuning.splits import WITH_TESTS, read_shares
 from gate.types import Outcome
 
 SPLITS = ("test", "certify", "fit", "all")
@@ -110,5 +110,5 @@ def chosen_split(collection: Collection, wanted: str) -> str:
 
 def questions_of(collection: Collection, split: str) -> Iterator[Collected]:
     """The labelled questions of a split, or of ``all``."""
-    shares = read_shares(collection) or Shares()
+    shares = read_shares(collection) or WITH_TESTS
     return (row for row in labelled(collection) if split in ("all", shares.of(row.example)))

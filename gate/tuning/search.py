@@ -139,7 +139,7 @@ def _at(
             thresholds[key] = _threshold(terrain, key, least, reach[key], onward, prices, gather_above)
             costs[key] = _cost(terrain.rounds[key], thresholds[key], onward, prices, gather_above, terrain.complete)
         rule = _rule(structure, thresholds, gather_above)
-        found.append(_option(terrain, structure, rule, prices))
+        found.append(option(terrain, structure, rule, prices))
         reach = _reach(terrain, structure, rule, list(reach))
     return min(found, key=_expected_cost)
 
@@ -158,7 +158,7 @@ def between(terrain: Terrain, safer: Option, bolder: Option, prices: Prices) -> 
             (s.upstream, s.passages): _mixed(safer.rule.threshold(s), bolder.rule.threshold(s), share) for s in named
         }
         rule = _rule(bolder.structure, mixed, bolder.rule.gather_above)
-        yield _option(terrain, bolder.structure, rule, prices)
+        yield option(terrain, bolder.structure, rule, prices)
 
 
 def _mixed(one: float, other: float, share: float) -> float:
@@ -282,7 +282,8 @@ def _within(terrain: Terrain, structure: Structure) -> Terrain:
     return replace(terrain, ladder=structure.ladder)
 
 
-def _option(terrain: Terrain, structure: Structure, rule: ThresholdRule, prices: Prices) -> Option:
+def option(terrain: Terrain, structure: Structure, rule: ThresholdRule, prices: Prices) -> Option:
+    """What a rule would have done with these questions."""
     walked = walk(_within(terrain, structure), rule)
     return Option(structure, rule, *_outcome(walked, terrain.weights, prices), _stated(walked, terrain.weights))
 

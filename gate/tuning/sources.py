@@ -11,15 +11,15 @@ from typing import Protocol
 import numpy as np
 
 from gate.calibration.logistic import LogisticCalibrator
-from gate.errors import ConfigError
+from gate.errors import ConfigError, StaleCalibrator
 from gate.pipeline import Plan
-from gate.policy import Policy
+from gate.policy import Policy, PolicyFile
 from gate.tuning.certification import Counted, Weighted
 from gate.tuning.collection import Collected, Collection
 from gate.tuning.decision_log import UNCHECKED, Audit, LogTable, logged, records
 from gate.tuning.fitting import confidences
 from gate.tuning.judging import judge
-from gate.tuning.observing import labelled, observed
+from gate.tuning.observing import labelled, observed, stages_of
 from gate.tuning.search import Structure, structures
 from gate.tuning.splits import Shares
 from gate.tuning.table import Bools, Table
@@ -51,6 +51,10 @@ class Source(Protocol):
 
     def table(self, plan: Plan) -> Table:
         """The fit split, as the plan's stages saw it."""
+        ...
+
+    def as_it_ran(self, file: PolicyFile, plan: Plan) -> LogisticCalibrator | None:
+        """The calibrator that decided when this was recorded, where only what it decided can be told."""
         ...
 
     def counted(self, policy: Policy, plan: Plan, calibrator: LogisticCalibrator) -> Counted:
@@ -98,6 +102,9 @@ class CollectionSource:
 
     def table(self, plan: Plan) -> Table:
         return observed(self.split("fit"), plan)
+
+    def as_it_ran(self, file: PolicyFile, plan: Plan) -> LogisticCalibrator | None:
+        return None
 
     def counted(self, policy: Policy, plan: Plan, calibrator: LogisticCalibrator) -> Counted:
         asked = answered = wrong = unknown = 0
@@ -152,6 +159,18 @@ class LogSource:
 
     def table(self, plan: Plan) -> Table:
         return self._log(plan).table.of_split("fit")
+
+    def as_it_ran(self, file: PolicyFile, plan: Plan) -> LogisticCalibrator | None:
+        """The policy's own, if it has one: by another, answers come in another order, and most ways were not gone."""
+        path = file.path.parent / file.policy.calibrator
+        if not path.is_file():
+            return None
+        calibrator = LogisticCalibrator.load(path)
+        try:
+            calibrator.check(tuple(signal.name for signal in plan.signals), stages_of(plan))
+        except StaleCalibrator:
+            return None
+        return calibrator
 
     def counted(self, policy: Policy, plan: Plan, calibrator: LogisticCalibrator) -> Counted:
         table = self._log(plan).table.of_split("certify")

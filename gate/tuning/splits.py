@@ -33,11 +33,15 @@ class Shares:
         return "fit" if place < self.fit else "certify" if place < self.fit + self.certify - 1e-12 else "test"
 
 
+WITH_TESTS = Shares(0.35, 0.45)
+"""Of a collection, where nothing else is said: a fifth is left to judge the result."""
+
+
 def chosen_shares(fit: float | None, certify: float | None) -> Shares | None:
     """Shares of which none, one or both are chosen; None with none. Raises `ConfigError` where they are too much."""
     if fit is None and certify is None:
         return None
-    chosen = Shares()
+    chosen = WITH_TESTS
     fit = chosen.fit if fit is None else fit
     certify = min(chosen.certify, 1 - fit) if certify is None else certify
     if fit + certify > 1 + 1e-9:
@@ -53,12 +57,13 @@ def split_by(collection: Collection, shares: Shares | None) -> Shares:
     """
     held = read_shares(collection)
     if held is None:
-        chosen = shares or Shares()
+        chosen = shares or WITH_TESTS
         collection.remember(**{SHARES: json.dumps([chosen.fit, chosen.certify])})
         return chosen
     if shares not in (None, held):
         raise ConfigError(
-            f"a policy was tuned on it with shares of {held.fit:g} and {held.certify:g}: keep to them, or collect anew",
+            f"a policy was tuned on it with shares of {held.fit:g} and {held.certify:g}: keep to them, or tune a copy "
+            "of the file",
             where=str(collection.path),
         )
     return held

@@ -21,8 +21,8 @@ from gate.errors import ConfigError
 from gate.pipeline import Plan
 from gate.policy import CertificateSettings, Policy, PolicyFile
 from gate.tuning.certification import Bound, Counted, Foreseen, Tested, start, tested
-from gate.tuning.fitting import Confidences, fit_table
-from gate.tuning.search import RATIOS, Option, Prices, Structure, best, between
+from gate.tuning.fitting import Confidences, confidences, fit_table
+from gate.tuning.search import RATIOS, Option, Prices, Structure, best, between, option
 from gate.tuning.sources import Source
 from gate.tuning.table import Table
 from gate.tuning.variants import Variant
@@ -61,11 +61,13 @@ class Tuned:
     fitted_on: int
     left_out: str
     """What of the source could not be used."""
+    beside: tuple[float, ...] = ()
+    """Where nothing passed: the limits of the policies that were not tested, each by itself."""
 
     @property
     def best_bound(self) -> float:
-        """The least limit on the share of wrong answers that any test showed."""
-        return min((test.bound for test in self.tests), default=1.0)
+        """The least limit on the share of wrong answers that any policy of the sequence shows by itself."""
+        return min((*(test.bound for test in self.tests), *self.beside), default=1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,21 +110,35 @@ def tune(
             _ground(variant, assemble(replace(bare, policy=variant.policy), Unfitted()).plan, source, running)
         )
     progress("searching")
-    options = _sequence(file.policy, grounds, source.structures(file.policy))
-    candidates = [_candidate(bare, ground, option, calibrator or file.policy.calibrator) for ground, option in options]
+    shapes = source.structures(file.policy)
+    as_it_ran = source.as_it_ran(file, gateway.plan)
+    if as_it_ran:
+        grounds.append(_ground_of(as_it_ran, grounds[0].variant, source.table(gateway.plan)))
+    options = _sequence(file.policy, grounds, shapes)
     n, shares = len(grounds[0].table), source.shares
     times = grounds[0].learned / max(1, n) * shares.certify / shares.fit
     at = start([_foreseen(option, n) for _, option in options], times, promise, bound)
+    if as_it_ran:  # fixed before any of these questions came, so it may be tested before all others
+        terrain = _terrain(grounds[-1], shapes[0])
+        options.insert(at, (grounds[-1], option(terrain, shapes[0], file.policy.rule, _prices(file.policy, 1.0))))
+    candidates = [_candidate(bare, ground, each, calibrator or file.policy.calibrator) for ground, each in options]
     tests = tuple(tested(_counted(bare, candidates[at:], source, progress), promise, bound))
     chosen = _cheapest(tests, file.policy)
+    if chosen is None:  # for the record alone: what else there was shows how far from the promise it all is
+        progress("looking at the others")
+        others = _counted(bare, [*candidates[:at], *candidates[at + len(tests) :]], source, progress)
+        beside = tuple(bound(counted, 1 - promise.confidence) for _, counted in others if counted.answered)
+    else:
+        beside = ()
     return Tuned(
         _certified(bare, chosen, labels=labels, segment=segment) if chosen else None,
         chosen.candidate.calibrator if chosen else None,
         tests,
-        tuple(option for _, option in options),
+        tuple(each for _, each in options),
         chosen,
         grounds[0].learned,
         source.left_out(),
+        beside,
     )
 
 
@@ -136,6 +152,13 @@ def _ground(variant: Variant, plan: Plan, source: Source, running: Mapping[str, 
     rows = np.random.default_rng(0).permutation(len(learning))[:SEARCHED]
     unseen = {key: (p[rows], strange[rows]) for key, (p, strange) in fitted.unseen.items()}
     return _Ground(variant, len(learning), learning.where(rows), unseen, fitted.calibrator(learning.signals, running))
+
+
+def _ground_of(calibrator: LogisticCalibrator, variant: Variant, learning: Table) -> _Ground:
+    """With a calibrator that was there before, and saw none of these questions."""
+    rows = np.random.default_rng(0).permutation(len(learning))[:SEARCHED]
+    table = learning.where(rows)
+    return _Ground(variant, len(learning), table, confidences(calibrator.stages, table), calibrator)
 
 
 # --- search ------------------------------------------------------------------------------------------------------

@@ -13,11 +13,13 @@ from gate.tuning.audits import read_audits
 from gate.tuning.bounds import judged_by, trusted
 from gate.tuning.certification import Bound
 from gate.tuning.collection import Collection, is_collection
-from gate.tuning.grade import measured_judge
+from gate.tuning.grade import has_sample, measured_judge
 from gate.tuning.grading.model import ModelGrader
 from gate.tuning.observing import labelled
 from gate.tuning.sources import CollectionSource, LogSource, Source
 from gate.tuning.splits import Shares, split_by
+
+_OPEN = "nobody (open: wrong where let through)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +32,12 @@ class Opened:
 
 @contextmanager
 def opened(
-    path: Path, labels: Path | None, shares: Shares | None, *, thresholds_only: bool = False
+    path: Path, labels: Path | None, shares: Shares | None, *, thresholds_only: bool = False, trust: bool = False
 ) -> Iterator[Opened]:
     """A collection, or a decision log with a table of labels. Raises `ConfigError` for what is neither.
 
-    A collection keeps the ``shares`` it was first split by: what one policy was fitted on must not judge another.
+    ``trust`` takes a model's labels for the truth, where nobody measured how far they are. A collection keeps the
+    ``shares`` it was first split by: what one policy was fitted on must not judge another.
     """
     if is_collection(path):
         if labels:
@@ -42,7 +45,7 @@ def opened(
                 "a collection holds its labels: put these in with 'gate grade --labels'", where=str(labels)
             )
         with Collection.open(path) as collection:
-            bound, said = _of_labels(collection)
+            bound, said = _of_labels(collection, trust=trust)
             yield Opened(CollectionSource(collection, split_by(collection, shares), thresholds_only), bound, said)
         return
     if labels is None:
@@ -53,19 +56,28 @@ def opened(
     yield Opened(LogSource(path, audits, shares or Shares()), trusted, said)
 
 
-def _of_labels(collection: Collection) -> tuple[Bound, str]:
-    """A model's labels are believed only as far as people's say they may be; those of other graders as they are."""
+def _of_labels(collection: Collection, *, trust: bool) -> tuple[Bound, str]:
+    """Where people labelled a random sample, labels are believed as far as that says they may be.
+
+    A model's labels are not believed without one: a promise that holds by a lenient judge holds for nobody. Those of
+    other graders compare texts with references, and are taken as they are.
+    """
     by = _graders(collection)
-    if not by:
+    if not by.keys() - {_OPEN}:
         raise ConfigError("no answer has a label: run 'gate grade'", where=str(collection.path))
     said = ", ".join(f"{count} by {grader}" for grader, count in by.items())
-    if ModelGrader.name not in by:
-        return trusted, said
     judge = measured_judge(collection)
-    if not (judge.wrong and judge.right):
-        return trusted, f"{said}, whose errors nobody counted"
-    counted = f"it accepts {judge.wrong_accepted} of {judge.wrong} wrong and rejects {judge.right_rejected} of "
-    return judged_by(judge), f"{said}; {counted}{judge.right} right answers that people labelled too"
+    if has_sample(collection) and judge.wrong + judge.right:
+        counted = f"of a random sample it accepts {judge.wrong_accepted} of {judge.wrong} wrong answers and rejects "
+        return judged_by(judge), f"{said}; {counted}{judge.right_rejected} of {judge.right} right ones"
+    if ModelGrader.name in by and not trust:
+        raise ConfigError(
+            "a model labelled these answers, and nobody knows how often it errs: draw some for people to label with "
+            "'gate grade COLLECTION --sample 200 --export sample.csv', fill in 'correct', and read them back with "
+            "--labels sample.csv; or take its word for it with --trust-judge",
+            where=str(collection.path),
+        )
+    return trusted, f"{said}, whose errors nobody counted" if ModelGrader.name in by else said
 
 
 def _graders(collection: Collection) -> Mapping[str, int]:
@@ -73,4 +85,7 @@ def _graders(collection: Collection) -> Mapping[str, int]:
     for row in labelled(collection):
         answers = (row.labels[answer] for answer in set(row.answers.values()) if answer in row.labels)
         by.update("people" if label.human else label.grader for label in answers if label.correct is not None)
-    return by
+        by[_OPEN] += sum(
+            (label := row.labels.get(answer)) is None or label.correct is None for answer in set(row.answers.values())
+        )
+    return +by

@@ -135,7 +135,7 @@ def certificate(report: Report) -> Iterator[Html]:
             ("held-out questions", count(held.n)),
             ("answers let through", count(held.answered)),
             ("of them wrong", count(held.errors)),
-            ("upper limit on the risk", at_most(held.bound)),
+            ("upper limit of this policy by itself", at_most(held.bound)),
             ("segment", theirs(held.segment) if held.segment else "all"),
             ("date", theirs(held.date, 40) if held.date else UNKNOWN),
         )

@@ -58,7 +58,7 @@ def _grounds(report: Report) -> Iterator[str]:
     if held is not None:
         yield (
             f"Certificate: of {counted(held.answered, 'answer')} let through in the held-out questions, "
-            f"{_were_wrong(held.errors)}. So at most {at_most(held.bound)} are wrong, with "
+            f"{_were_wrong(held.errors)}. So at most {at_most(held.alpha)} are wrong, with "
             f"{promised(1 - held.delta)} confidence."
         )
     for reason in report.void if held else ():
