@@ -160,7 +160,7 @@ def test_labels_of_one_kind_teach_nothing(kind: float) -> None:
 
 @pytest.mark.parametrize("n", [0, 9])
 def test_few_rows_and_none_teach_nothing(n: int) -> None:
-    with pytest.raises(ValueError, match="need 20 labelled answers"):
+    with pytest.raises(ValueError, match="at least 20 questions"):
         fit_table(of(300).where(np.arange(n)), BOUNDS)
 
 

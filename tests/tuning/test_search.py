@@ -31,7 +31,7 @@ def least(ground: Terrain, shape: Structure, prices: Prices, grid: Sequence[floa
         for gather_above in search._gathers(ground)
         for thresholds in product(grid, repeat=len(rounds))
     )
-    return min(search._option(ground, shape, rule, prices).expected_cost for rule in rules)
+    return min(search.option(ground, shape, rule, prices).expected_cost for rule in rules)
 
 
 def cases(seed: int, n: int, count: int) -> list[tuple[Terrain, Structure, Prices]]:
@@ -98,7 +98,7 @@ def test_rounds_of_few_questions_take_thresholds_that_hold_for_others_too() -> N
             with pytest.MonkeyPatch.context() as patch:
                 patch.setattr(search, "ENOUGH", enough)
                 rule = best(few, shape, prices).rule
-            costs[enough] += search._option(others, shape, rule, prices).expected_cost
+            costs[enough] += search.option(others, shape, rule, prices).expected_cost
     assert costs[search.ENOUGH] < costs[1]
 
 
@@ -133,7 +133,7 @@ def test_questions_count_by_their_weight() -> None:
     weights = np.array([10.0] * 50 + [1.0] * 50)
     ground = Terrain(100, {("a", False): (confident(Stage("a"), p, right, np.ones(100)),)}, ("a",), True, weights)
     rule = search._rule(Structure(("a",), ()), {("a", False): 0.5}, 0.0)
-    found = search._option(ground, Structure(("a",), ()), rule, Prices(1.0, 0.1))
+    found = search.option(ground, Structure(("a",), ()), rule, Prices(1.0, 0.1))
     assert (found.coverage, found.money) == (pytest.approx(1.0), pytest.approx(1.0))
     assert found.risk == pytest.approx(50 / 550)
     even = replace(ground, weights=np.ones(100))
