@@ -96,8 +96,9 @@ def tuned(done: Tuned, policy: Policy, labels: str, target: Path) -> RenderableT
         if test is done.chosen or place > len(done.tests) - _LAST:
             table.add_row(*_tested(test, test is done.chosen))
     promise = policy.promise
+    shown = f", the last {table.row_count} shown" if len(done.tests) > table.row_count else ""
     lines: list[RenderableType] = [
-        Text(f"fitted on {done.fitted_on} questions; policies tested, from safe to bold: {len(done.tests)}"),
+        Text(f"fitted on {done.fitted_on} questions; policies tested, from safe to bold: {len(done.tests)}{shown}"),
         table,
         Text(f"labels: {labels}", style="dim"),
     ]

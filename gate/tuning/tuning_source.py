@@ -19,6 +19,8 @@ from gate.tuning.observing import labelled
 from gate.tuning.sources import CollectionSource, LogSource, Source
 from gate.tuning.splits import Shares, split_by
 
+_TRIES = "tries"
+"""How often policies were tuned on a collection: of many tries, one passes by luck."""
 _OPEN = "nobody (open: wrong where let through)"
 
 
@@ -46,6 +48,9 @@ def opened(
             )
         with Collection.open(path) as collection:
             bound, said = _of_labels(collection, trust=trust)
+            tries = int(collection.meta.get(_TRIES, "0")) + 1
+            collection.remember(**{_TRIES: str(tries)})
+            said += f"; try {tries} on these questions" if tries > 1 else ""
             yield Opened(CollectionSource(collection, split_by(collection, shares), thresholds_only), bound, said)
         return
     if labels is None:
