@@ -168,7 +168,8 @@ def _labels(
 def _shares(axes: Axes, which: str, *, coarse: bool = True) -> None:
     """Ticks in per cent."""
     axis = axes.xaxis if which == "x" else axes.yaxis
-    axis.set_major_formatter(lambda value, _: f"{100 * value:.0f} %" if coarse else f"{100 * value:.3g} %")
+    shown = "{:.0f} %" if coarse else "{:.3g} %"
+    axis.set_major_formatter(lambda value, _: shown.format(100 * value) if value < 1 + 1e-9 else "")
 
 
 def _drawn(name: str, title: str, description: str, draw: Any) -> Html:

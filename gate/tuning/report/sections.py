@@ -30,7 +30,7 @@ def tiles(report: Report) -> Html:
     found = report.evaluation
     by_kind = {row.kind: row for row in found.costs}
     priced = bool(by_kind["money"].mean)
-    cost = by_kind["money" if priced else "calls"]
+    cost, of = by_kind["money" if priced else "calls"], 1000 if priced else 1
     shown = [
         ("coverage", percent(found.coverage.value), f"{count(found.answered)} of {count(found.n)} answered"),
         ("wrong among the answers", percent(found.risk.value), f"limit {at_most(found.bound)}"),
@@ -41,11 +41,11 @@ def tiles(report: Report) -> Html:
         ),
         ("right answers kept", percent(found.right_kept.value), _held_back(found)),
         (
-            "for one question" if priced else "model calls for one question",
-            spent(cost.kind, cost.mean),
+            "for 1,000 questions" if priced else "model calls for one question",
+            _times(of, cost.mean, cost.kind),
             "none was answered rightly"
             if found.right_of_all.value == 0
-            else f"{spent(cost.kind, cost.per_right)} for a right answer",
+            else f"{_times(of, cost.per_right, cost.kind)} for {'as many right answers' if priced else 'a right answer'}",
         ),
     ]
     return element(
@@ -61,6 +61,10 @@ def tiles(report: Report) -> Html:
         ),
         class_="tiles",
     )
+
+
+def _times(questions: int, each: float | None, kind: str) -> str:
+    return spent(kind, None if each is None else questions * each)
 
 
 def _held_back(found: Evaluation) -> str:
