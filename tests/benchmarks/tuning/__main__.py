@@ -80,7 +80,7 @@ def of_simulation(found: Sequence[Kept]) -> str:
 
 def of_promises(found: Sequence[Promised]) -> str:
     head = (
-        "set", "n", "labels", "right", "alpha (x error)", "broken", "on the rest alone (at most by chance)",
+        "set", "n", "labels", "right", "alpha (x error)", "broken", "on the rest alone (on any as large)",
         "promises nothing", "answers", "oracle", "share of the oracle", "could be certified",
     )  # fmt: skip
     rows = [_promise_row(one) for one in found]

@@ -26,7 +26,7 @@ from tests.benchmarks.quality import _chance_ece
 from tests.benchmarks.tuning.sets import Array, Bools, Readings, resplits
 
 LABELS = (1000, 100)
-RESPLITS = 20
+RESPLITS = 30
 FEWEST_TO_JUDGE = 500
 GATE = "gate"
 SCRIPT = Path(__file__).with_name("peers.py")

@@ -39,7 +39,6 @@ FEWEST = 200
 POINTS = (0.0, 0.5, 1.0)
 """Points of accuracy that may be lost against the strongest."""
 RESAMPLES = 1000
-NEVER_ABSTAIN = 1e9
 Places = npt.NDArray[np.intp]
 
 
@@ -234,8 +233,11 @@ def _terrains(table: Table, fit: Places, test: Places) -> tuple[Terrain, Terrain
 
 def options(terrain: Terrain, shapes: Sequence[Structure], dearest: float) -> list[Option]:
     """The best of every shape at every price of a wrong answer, from a tenth of the dearest answer to ten thousand."""
-    prices = [Prices(float(w), NEVER_ABSTAIN) for w in dearest * np.geomspace(0.1, 1e4, 41)]
-    return [option for shape in shapes for price in prices if (option := best(terrain, shape, price)).coverage == 1.0]
+    # no question is dear enough to be left open rather than answered by the last
+    prices = [Prices(float(w), 100 * float(w + dearest)) for w in dearest * np.geomspace(0.1, 1e4, 41)]
+    return [
+        option for shape in shapes for price in prices if (option := best(terrain, shape, price)).coverage > 1 - 1e-9
+    ]
 
 
 def _judged(name: str, ladder: Sequence[str], table: Table, fit: Places, test: Places, *, listed: bool) -> Cascade:

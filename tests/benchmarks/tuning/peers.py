@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-UQLM_RESPLITS = 2
+UQLM_RESPLITS = 3
 """Its search of weights takes seconds: it is run on the first re-splits only."""
 Arrays = tuple[Any, Any, Any]
 """Training signals [m, k], training labels [m], test signals [n, k]."""

@@ -7,8 +7,8 @@ are too alike to promise anything, and what is counted there is only whether the
 
 On recorded answers all that the fit split left over is the population: the certify split is a random sample of it, so
 its error among answers is what the certificate is about, and more than alpha of it is a broken promise, exactly. The
-answers that certified nothing, judged alone, are the harder test: they are few, so even a policy that is good enough
-shows more than alpha on them now and then. How often at most is stated beside it (`chance_above`).
+answers that certified nothing, judged alone, are the harder test: they are few, and a policy at the edge of what may be
+promised shows more than alpha on them half the time. How often any part as large would is stated beside it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import binom
+from scipy.stats import binom, hypergeom
 
 from gate.calibration.probabilities import probabilities
 from gate.guarantees.label_noise import JudgeError
@@ -165,8 +165,8 @@ class Draw:
     """What could have been answered of the rest, knowing its labels."""
     rest_risk: float
     population_risk: float
-    answered: tuple[int, int]
-    """Of the certify split and of the rest."""
+    by_chance: float
+    """The chance that as many answers as of the rest, drawn from all that fitted nothing, show more than alpha."""
 
 
 @dataclass(frozen=True)
@@ -183,6 +183,7 @@ class Promised:
     rest: int
     rest_above: float
     chance_above: float
+    """How often the rest would, were it any part as large of the answers that fitted nothing."""
     refused: float
     coverage: float
     oracle: float
@@ -198,8 +199,6 @@ def promised(found: Readings, draws: int = RESPLITS, fit: float = FIT) -> Promis
     labelled, alpha = _labelled(n), target.alpha
     draws = min(draws, HOPELESS_RESPLITS) if target.hopeless else draws
     made = [one_draw(found, train, rest, alpha, fit) for train, rest in resplits(n, labelled, draws)]
-    answered = np.array([draw.answered for draw in made if not np.isnan(draw.population_risk)]).reshape(-1, 2)
-    typical = np.median(answered, axis=0) if len(answered) else np.zeros(2)
     return Promised(
         found.name,
         n,
@@ -210,7 +209,7 @@ def promised(found: Readings, draws: int = RESPLITS, fit: float = FIT) -> Promis
         broken=float(np.mean([draw.population_risk > alpha for draw in made])),
         rest=n - labelled,
         rest_above=float(np.mean([draw.rest_risk > alpha for draw in made])),
-        chance_above=chance_above(int(typical[0]), int(typical[1]), alpha),
+        chance_above=float(np.mean([draw.by_chance for draw in made])),
         refused=float(np.mean([np.isnan(draw.population_risk) for draw in made])),
         coverage=float(np.mean([draw.coverage for draw in made])),
         oracle=float(np.mean([draw.oracle for draw in made])),
@@ -280,7 +279,7 @@ def one_draw(
     p, right = judging.rounds["m", False][0].p, found.right[rest]
     oracle = oracle_coverage(p, right, alpha)
     if not passed:
-        return Draw(0.0, oracle, np.nan, np.nan, (0, 0))
+        return Draw(0.0, oracle, np.nan, np.nan, 0.0)
     test = max(passed, key=lambda test: test.counted.answered)
     judged, own = _counted(judging, test.candidate), test.counted
     both = own.answered + judged.answered
@@ -289,7 +288,7 @@ def one_draw(
         oracle,
         judged.wrong / judged.answered if judged.answered else np.nan,
         (own.wrong + judged.wrong) / both,
-        (own.answered, judged.answered),
+        float(hypergeom.sf(int(alpha * judged.answered + 1e-9), both, own.wrong + judged.wrong, judged.answered)),
     )
 
 
@@ -301,16 +300,3 @@ def _counted(terrain: Terrain, option: Option) -> Counted:
     walked: Walked = walk(terrain, option.rule)
     out = walked.answered
     return Counted(terrain.n, int(out.sum()), int((out & (walked.correct == 0.0)).sum()), 0.0)
-
-
-def chance_above(certified: int, rest: int, alpha: float) -> float:
-    """How often a policy can pass and yet show more than alpha on the rest, at its most unlucky true risk.
-
-    ``certified`` and ``rest`` answers are independent; the test passes with as few errors as the exact bound asks for.
-    """
-    if not certified or not rest:
-        return 0.0
-    allowed = most_errors(certified, policy_of(["m"], alpha).promise, trusted)
-    risks = np.linspace(0, min(1.0, 2 * alpha), 401)
-    above = 1 - binom.cdf(np.floor(alpha * rest + 1e-9), rest, risks)
-    return float((binom.cdf(allowed, certified, risks) * above).max())

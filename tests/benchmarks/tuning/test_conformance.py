@@ -59,6 +59,7 @@ def test_everything_is_measured_that_can_be(
     assert next(one for one in made["promises"] if one["name"] == "both / weak")["n"] == 240
     assert {one["method"] for one in made["calibration"]} == {"gate"}
     (cascade,) = made["cascades"]
+    assert [point["points"] for point in cascade["points"]] == [0.0, 0.5, 1.0]
     assert cascade["upstreams"] == ["weak", "strong"]
     assert cascade["prices"] == pytest.approx([0.01, 1.0])
     (retrieval,) = made["retrieval"]
@@ -116,12 +117,6 @@ def test_sgr_gives_each_step_its_part_of_delta() -> None:
 def test_a_threshold_below_a_half_breaks_the_simulated_promise() -> None:
     found = promise.kept("", np.array([0.49, 0.51, np.nan, 0.6]))
     assert (found.broken, found.refused, found.coverage) == (0.25, 0.25, pytest.approx(0.35))
-
-
-def test_chance_alone_shows_more_than_alpha_the_more_often_the_fewer_judge() -> None:
-    few, many = (promise.chance_above(300, rest, 0.1) for rest in (50, 5000))
-    assert 0.02 < many < few < 0.2
-    assert promise.chance_above(0, 50, 0.1) == 0.0
 
 
 def test_a_price_is_taken_as_recorded_else_from_the_list() -> None:
