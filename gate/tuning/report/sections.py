@@ -45,7 +45,7 @@ def tiles(report: Report) -> Html:
             _times(of, cost.mean, cost.kind),
             "none was answered rightly"
             if found.right_of_all.value == 0
-            else f"{_times(of, cost.per_right, cost.kind)} for {'as many right answers' if priced else 'a right answer'}",
+            else f"{_times(of, cost.per_right, cost.kind)} for {'as many right answers' if priced else 'a right one'}",
         ),
     ]
     return element(
