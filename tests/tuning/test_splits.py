@@ -88,7 +88,7 @@ def test_a_collection_keeps_the_shares_it_was_first_split_by(tmp_path: Path) -> 
 
 
 def test_without_a_word_the_shares_are_the_usual_and_kept_too(tmp_path: Path) -> None:
-    assert WITH_TESTS == Shares(0.35, 0.45)
+    assert Shares(0.35, 0.45) == WITH_TESTS
     with Collection.create(tmp_path / "c.db") as collection:
         assert split_by(collection, None) == WITH_TESTS
         assert read_shares(collection) == WITH_TESTS

@@ -69,11 +69,11 @@ def test_where_people_labelled_a_random_sample_labels_are_believed_as_far_as_it_
     collection: Collection, grader: str, missed: int, trust: bool
 ) -> None:
     relabel(collection, grader)
-    judge = draw_and_label(collection, 20, missed=missed)
+    judge = draw_and_label(collection, 12, missed=missed)
     assert judge.wrong
     assert judge.right
     with opened(collection.path, None, None, trust=trust) as ground:
-        assert "20 by people" in ground.labels
+        assert "12 by people" in ground.labels
         assert f" by {grader}" in ground.labels
         assert ground.labels.endswith(
             f"; of a random sample it accepts {missed} of {judge.wrong} wrong answers and rejects 0 of {judge.right} "
