@@ -51,8 +51,8 @@ def import_logs(
 ) -> None:
     """Make a file of questions from OpenAI-style chat logs, CSV or Parquet.
 
-    Reads rows that hold messages, a request with its response, or a question with its answer, and keeps labels and
-    ratings. Each question is written once. Rows that cannot be used are counted by reason.
+    Reads rows that hold messages, a request with its response, or a question with its answer, and keeps labels. Ratings
+    are no labels. Each question is written once. Rows that cannot be used are counted by reason.
     """
     from gate.tuning import chat_logs
 
@@ -141,16 +141,10 @@ def grade(
     from gate.tuning.collection import Collection
     from gate.tuning.grading.applying import grader as grader_of
     from gate.tuning.grading.applying import named_options
-    from gate.tuning.whole_file import refuse_standing
 
-    for path in filter(None, (export, suspects)):
-        refuse_standing(path, overwrite=overwrite)
+    _check_lists(export, sample, suspects, policy, overwrite=overwrite)
     by = grader_of(grader or "auto", named_options(option or ()))
     gateway = _unfitted(policy) if policy else None
-    if suspects and gateway is None:
-        raise ConfigError("--suspects compares labels with signals: name the policy that has them with --policy")
-    if sample and export is None:
-        raise ConfigError("--sample says how many answers to draw: name the file to write them to with --export")
     with Collection.open(collection) as held:
         changed = _taken(held, labels) if labels else None
         world = gateway.world if gateway else World({})
@@ -252,6 +246,20 @@ def _taken(held: Collection, labels: Path) -> int:
 
     who = {(row.id, row.answer): row.grader for row in read_label_rows(labels)}
     return take_labels(held, read_labels(labels), who)
+
+
+def _check_lists(
+    export: Path | None, sample: int | None, suspects: Path | None, policy: str | None, *, overwrite: bool
+) -> None:
+    """Refuse files for people that could not be written, before anything is graded."""
+    from gate.tuning.whole_file import refuse_standing
+
+    for path in filter(None, (export, suspects)):
+        refuse_standing(path, overwrite=overwrite)
+    if suspects and not policy:
+        raise ConfigError("--suspects compares labels with signals: name the policy that has them with --policy")
+    if sample and export is None:
+        raise ConfigError("--sample says how many answers to draw: name the file to write them to with --export")
 
 
 def _listed(

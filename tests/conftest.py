@@ -6,13 +6,26 @@ import os
 import socket
 from collections.abc import Iterator
 from ipaddress import ip_address
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from tests.commands import Folder
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: threads only slow the small matrices of the tests
 
 _KEYS = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
+
+
+@pytest.fixture(scope="session")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Folder:
+    """What `tests.commands.make` makes, once for all tests of commands: whoever changes it changes a copy."""
+    from tests.commands import make
+
+    folder = tmp_path_factory.mktemp("made")
+    make(folder)
+    return folder
 
 
 @pytest.fixture(autouse=True)

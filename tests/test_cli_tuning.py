@@ -1,94 +1,24 @@
-"""The offline commands, run as a user runs them: from a file of questions to a certified policy, a report and a log."""
+"""The offline commands that make a policy, run as a user runs them: from a file of questions to a certified policy."""
 
 from __future__ import annotations
 
 import csv
 import json
-import re
 import shutil
-import sqlite3
 import subprocess
 import sys
-from dataclasses import dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from typer.testing import CliRunner
 
 from gate.cli import app
-from gate.pocket.world import facts_of, unit_hash
 from gate.tuning.collection import Collection, Label
-from tests.tuning.logs import decision, labels_in, policy_in, served, step, written
-
-COMMANDS = ("import", "collect", "grade", "tune", "eval", "replay", "report")
-runner = CliRunner()
-Folder = Path
-
-
-@dataclass(frozen=True)
-class Ran:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-    @property
-    def complaint(self) -> str:
-        """The one line of an error."""
-        assert self.out == ""
-        assert self.err.count("\n") == 1, self.err
-        assert self.err.startswith("gate: ")
-        return self.err.removeprefix("gate: ").rstrip("\n")
-
-
-def gate(*arguments: object) -> Ran:
-    result = runner.invoke(app, [str(each) for each in arguments])
-    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
-    return Ran(result.exit_code, result.stdout, result.stderr)
-
-
-def lines(path: Path, *rows: Any) -> Path:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return path
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    """What the files hold; a database may be written to where it is read."""
-    files = [path for path in folder.rglob("*") if path.is_file() and ".db" not in path.name]
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
-
+from tests.commands import AS_BY_A_MODEL, Folder, changed, check_help, check_refused, contents, gate, lines, runner
+from tests.tuning.logs import labels_in, policy_in, served, written
 
 # --- from questions to a policy ----------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Folder:
-    """120 questions of the pocket world: imported, collected with the cheapest policy, graded, tuned on."""
-    folder = tmp_path_factory.mktemp("made")
-    facts = sorted(facts_of("certify"), key=lambda fact: unit_hash(fact.key, "x"))[:120]
-    lines(
-        folder / "log.jsonl",
-        *({"id": f.key, "question": f.question, "ideal": f.answer, "segment": f.relation} for f in facts),
-        {"messages": [{"role": "user", "content": facts[0].question}]},
-        {"nothing": "of use"},
-    )
-    ran = {
-        "import": gate("import", folder / "log.jsonl", folder / "questions.jsonl", "--json"),
-        "collect": gate("collect", folder / "questions.jsonl", "-p", "cost-saver", "-o", folder / "c.db", "--json"),
-        "grade": gate("grade", folder / "c.db", "--grader", "exact", "--json"),
-        "tune": gate(
-            "tune", folder / "c.db", "-p", "cost-saver", "-o", folder / "mine.yaml", "--thresholds-only", "--json"
-        ),
-    }
-    assert {name: each.code for name, each in ran.items()} == dict.fromkeys(ran, 0), ran
-    (folder / "said.json").write_text(json.dumps({name: each.json for name, each in ran.items()}))
-    return folder
 
 
 @pytest.fixture
@@ -160,10 +90,7 @@ def test_without_a_grader_named_what_is_graded_stays(made: Folder, tmp_path: Pat
     with Collection.open(tmp_path / "c.db") as held:
         graded = [(row.example.id, answer, row.correct(answer)) for row in held.collected() for answer in row.labels]
         held.label({(id_, answer): Label(correct, "model") for id_, answer, correct in graded[2:]})
-    changed = sqlite3.connect(tmp_path / "c.db")
-    changed.execute("DELETE FROM labels WHERE grader LIKE '%exact%'")
-    changed.commit()
-    changed.close()
+    changed(tmp_path / "c.db", "DELETE FROM labels WHERE grader LIKE '%exact%'")
     sheet = tmp_path / "labels.csv"
     assert gate("grade", tmp_path / "c.db", "--export", sheet).code == 0
     with sheet.open(encoding="utf-8-sig", newline="") as file:
@@ -172,6 +99,68 @@ def test_without_a_grader_named_what_is_graded_stays(made: Folder, tmp_path: Pat
     gate("grade", tmp_path / "c.db", "--grader", "contains", "--export", sheet, "--overwrite")
     with sheet.open(encoding="utf-8-sig", newline="") as file:
         assert {row["grader"] for row in csv.DictReader(file)} == {"contains"}
+
+
+def cells(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_a_sample_goes_out_without_labels_grows_and_comes_back_as_what_a_judge_is_believed_by(
+    made: Folder, tmp_path: Path
+) -> None:
+    c, sheet, filled = tmp_path / "c.db", tmp_path / "sample.csv", tmp_path / "filled.csv"
+    shutil.copy(made / "c.db", c)
+    changed(c, AS_BY_A_MODEL)
+    tune = ("tune", c, "-p", "cost-saver", "-o", tmp_path / "new.yaml", "--thresholds-only", "--json")
+    assert "--trust-judge" in gate(*tune).complaint
+    assert gate("grade", c, "--sample", 20, "--export", sheet).code == 0
+    few = cells(sheet)
+    assert gate("grade", c, "--sample", 60, "--export", sheet, "--overwrite").code == 0
+    rows = cells(sheet)
+    assert (len(few), len(rows)) == (20, 60)
+    assert rows[:20] == few
+    assert {(row["correct"], row["grader"], row["note"], row["suspicion"]) for row in rows} == {("", "", "", "")}
+    assert "--trust-judge" in gate(*tune).complaint, "nobody has labelled it yet"
+
+    with Collection.open(c) as held:
+        truth = {(row.example.id, answer): row.correct(answer) for row in held.collected() for answer in row.labels}
+    with filled.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(row | {"correct": "yes" if truth[row["id"], row["answer"]] else "no"} for row in rows)
+    back = gate("grade", c, "--labels", filled, "--json").json
+    assert (back["by_people"], back["changed_by_people"]) == (60, 0)
+    wrong = sum(not truth[row["id"], row["answer"]] for row in rows)
+    assert 0 < wrong < 60
+    assert back["judge"] == {"wrong": wrong, "wrong_accepted": 0, "right": 60 - wrong, "right_rejected": 0}
+    ran = gate(*tune)
+    assert ran.code in (0, 3)
+    believed, trusted = ran.json, gate(*tune, "--trust-judge", "--overwrite").json
+    assert [test["bound"] for test in believed["tests"]] == [test["bound"] for test in trusted["tests"]], (
+        "who has a sample is held to it"
+    )
+
+
+def test_a_models_labels_are_taken_for_the_truth_where_that_is_asked_for(made: Folder, tmp_path: Path) -> None:
+    shutil.copy(made / "c.db", tmp_path)
+    changed(tmp_path / "c.db", AS_BY_A_MODEL)
+    ran = gate("tune", tmp_path / "c.db", "-p", "cost-saver", "-o", tmp_path / "new.yaml", "--thresholds-only",
+               "--trust-judge", "--json")  # fmt: skip
+    assert ran.code == 0
+    assert "by model, whose errors nobody counted" in ran.json["certificate"]["labels"]
+    exact = json.loads((made / "mine.tuning.json").read_text())["certificate"]
+    assert ran.json["certificate"]["bound"] == exact["bound"]
+
+
+def test_questions_without_references_are_collected_where_people_are_to_judge(made: Folder, tmp_path: Path) -> None:
+    questions = lines(tmp_path / "q.jsonl", {"question": "Where is Lagos?"}, {"question": "Where is Paderborn?"})
+    command = ("collect", questions, "-p", "cost-saver", "-o", tmp_path / "c.db")
+    assert "q.jsonl:1: no column holds the references" in gate(*command).complaint
+    ran = gate(*command, "--without-references", "--json")
+    assert (ran.code, ran.json["finished"], ran.json["added"]["new"]) == (0, 2, 2)
+    graded = gate("grade", tmp_path / "c.db", "--json").json
+    assert (graded["open"], graded["right"] + graded["wrong"]) == (graded["answers"], 0)
 
 
 def test_suspects_are_listed_for_people(made: Folder, tmp_path: Path) -> None:
@@ -186,54 +175,7 @@ def test_suspects_are_listed_for_people(made: Folder, tmp_path: Path) -> None:
     assert all(float(row["suspicion"]) > 0 for row in listed)
 
 
-def test_a_tuned_policy_runs_is_judged_and_reported(made: Folder, tmp_path: Path) -> None:
-    assert gate("check", made / "mine.yaml").code == 0
-    one = gate("eval", made / "mine.yaml", "--on", made / "c.db", "--json").json
-    (found,) = one["policies"].values()
-    assert one["split"] == "certify"
-    assert one["comparisons"] == []
-    tuned = json.loads((made / "mine.tuning.json").read_text())
-    assert (found["n"], found["answered"], found["wrong"]) == tuple(
-        tuned["certificate"][name] for name in ("n", "answered", "errors")
-    )
-    page = tmp_path / "page.html"
-    assert gate("report", made / "mine.yaml", "--on", made / "c.db", "-o", page).out.startswith("written: ")
-    assert page.read_text(encoding="utf-8").startswith("<!doctype html>")
-
-
-def test_two_policies_stand_side_by_side(made: Folder) -> None:
-    ran = gate("eval", "cost-saver", made / "mine.yaml", "--on", made / "c.db", "--split", "all", "--json")
-    (pair,) = ran.json["comparisons"]
-    assert list(ran.json["policies"]) == ["cost-saver", str(made / "mine.yaml")] == [pair["first"], pair["second"]]
-    assert pair["n"] == 120
-    shown = gate("eval", "cost-saver", made / "mine.yaml", "--on", made / "c.db")
-    assert shown.code == 0
-    for part in ("certify split", "coverage", "wrong among answers", "second less first", "judge them afresh"):
-        assert part in shown.out
-
-
 # --- logs --------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("text", [True, False])
-def test_a_log_of_questions_asked_is_replayed(tmp_path: Path, text: bool) -> None:
-    log = tmp_path / "log.jsonl"
-    for question in ("Where is Lagos?", "Where is Paderborn?"):
-        assert gate("ask", question, "--trace", log, *(["--text"] if text else [])).code == 0
-    ran = gate("replay", "balanced", log, "--json")
-    assert (ran.code, ran.json["judged"], ran.json["changed"], ran.json["not_judged"]) == (0, 2, 0, {})
-    assert ran.json["drift"] is None
-    shown = gate("replay", "strict", log)
-    assert shown.code == 0
-    assert "certificate" not in shown.err, "it is judged as if its certificate held"
-    assert "decisions judged" in shown.out
-    ids = [json.loads(line)["id"] for line in log.read_text().splitlines()]
-    labels = labels_in(
-        tmp_path / "labels.jsonl", [{"id": ids[0], "correct": "yes"}, {"id": "of another", "correct": 0}]
-    )
-    checked = gate("replay", "balanced", log, "--labels", labels)
-    assert "1 labels are of decisions that are not in this log" in checked.out
-    assert "answers audited" in checked.out
 
 
 @pytest.mark.parametrize("even", [True, False])
@@ -290,14 +232,9 @@ def test_a_policy_may_be_tuned_to_a_promise_that_its_old_certificate_does_not_ba
 # --- help --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", ["import", "collect", "grade", "tune"])
 def test_help_fills_the_line_and_says_what_each_option_is_for(command: str) -> None:
-    shown = runner.invoke(app, [command, "--help"], env={"COLUMNS": "100"}).stdout
-    for paragraph in "\n".join(line.strip() for line in shown.partition("╭")[0].splitlines()).split("\n\n"):
-        for line, following in pairwise(paragraph.split("\n")):
-            if line and following:
-                assert len(f"{line} {following.split()[0]}") > 97, f"ends before its end: {line!r}"
-    assert "--no-" not in shown
+    check_help(command)
 
 
 def test_exit_codes_are_said() -> None:
@@ -358,57 +295,6 @@ def test_a_missing_extra_is_named_with_the_line_that_installs_it(
 # --- bad input ---------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def bad(made: Folder, tmp_path: Path) -> dict[str, Path]:
-    """Files to go wrong with, by name."""
-    folder = tmp_path / "bad"
-    folder.mkdir()
-    for name, statement in (
-        ("c", ""),
-        ("ungraded", "DELETE FROM labels"),
-        ("one_class", "UPDATE labels SET correct = 1"),
-    ):
-        shutil.copy(made / "c.db", folder / f"{name}.db")
-        changed = sqlite3.connect(folder / f"{name}.db")
-        changed.execute(statement)
-        changed.commit()
-        changed.close()
-    (folder / "stands.yaml").write_text("mine")
-    (folder / "stands.csv").write_text("mine")
-    (folder / "stands.html").write_text("mine")
-    foreign = sqlite3.connect(folder / "foreign.db")
-    foreign.execute("CREATE TABLE mine (x)")
-    foreign.commit()
-    foreign.close()
-    lines(folder / "questions.jsonl", {"id": "a", "question": "Where is Lagos?", "answers": ["Nigeria"]})
-    lines(folder / "no_question.jsonl", {"id": "a", "asked": "Where is Lagos?"})
-    lines(
-        folder / "two_splits.jsonl",
-        {"id": "a", "question": "Where is Lagos?", "split": "fit"},
-        {"id": "b", "question": "where is Lagos", "split": "test"},
-    )
-    (folder / "cut.jsonl").write_text('{"id": "a", "question": "Where is Lagos?"}\n{"id": "b", "que')
-    (folder / "mixed.csv").write_bytes("id,question\na,Où?\n".encode() + "b,Où?\n".encode("cp1252"))
-    (folder / "empty.jsonl").write_text("")
-    one = decision("a", [step_of("small")])
-    written(folder / "log.jsonl", [one])
-    lines(folder / "labels.jsonl", {"id": "a", "correct": True})
-    lines(folder / "strangers.jsonl", {"id": "z", "correct": True})
-    lines(folder / "unknown_answer.jsonl", {"id": "country:Lagos", "answer": "nowhere", "correct": "no"})
-    lines(folder / "chance.jsonl", {"id": "a", "correct": True, "probability": 2})
-    shipped = (Path(__file__).parents[1] / "policies" / "cost-saver.yaml").read_text()
-    (folder / "uncalibrated.yaml").write_text(
-        re.sub("(?m)^calibrator: .*", "calibrator: none.calibrator.json", shipped)
-    )
-    return {path.name: path for path in folder.iterdir()} | {"folder": folder}
-
-
-def step_of(upstream: str) -> Any:
-    from gate.types import Stage
-
-    return step(Stage(upstream), "answer", {"token_logprob_sum": -0.1})
-
-
 BAD: list[tuple[str, str]] = [
     ("import {questions.jsonl} {questions.jsonl}", "the log would be written over by what is made of it"),
     ("import {questions.jsonl} {stands.yaml}", "stands.yaml: this file exists and is not written over: move it, or"),
@@ -417,6 +303,11 @@ BAD: list[tuple[str, str]] = [
     ("import {new}.jsonl {new}.out.jsonl", "cannot read this file: No such file"),
     ("import {c.db} {new}.jsonl", "cannot tell what this file is"),
     ("collect {no_question.jsonl} -p cost-saver -o {new}.db", "no_question.jsonl:1: no column holds the question"),
+    (
+        "collect {no_references.jsonl} -p cost-saver -o {new}.db",
+        "references.jsonl:1: no column holds the references",
+    ),
+    ("collect {one_reference.jsonl} -p cost-saver -o {new}.db", "one_reference.jsonl:2: there is no reference answer"),
     ("collect {two_splits.jsonl} -p cost-saver -o {new}.db", "two_splits.jsonl:2: the same question stands in"),
     ("collect {cut.jsonl} -p cost-saver -o {new}.db", "cut.jsonl:2: the last line is cut off"),
     ("collect {mixed.csv} -p cost-saver -o {new}.db", "mixed.csv:3: byte 0xf9"),
@@ -432,12 +323,17 @@ BAD: list[tuple[str, str]] = [
     ("grade {c.db} --option tolerance=much --grader number", "grader 'number', option 'tolerance'"),
     ("grade {c.db} --suspects {new}.csv", "name the policy that has them with --policy"),
     ("grade {c.db} --export {stands.csv}", "stands.csv: this file exists and is not written over"),
+    ("grade {c.db} --sample 9", "--sample says how many answers to draw: name the file to write them to with --export"),
+    ("grade {c.db} --sample 9 --export {stands.csv}", "stands.csv: this file exists and is not written over"),
     ("grade {c.db} --labels {labels.jsonl}", "labels.jsonl:1: no column holds the answer"),
     ("grade {c.db} --labels {unknown_answer.jsonl}", "1 labels are of answers that are not in this collection"),
     ("tune {c.db} -p cost-saver -o {stands.yaml}", "stands.yaml: this file exists: name another with --out"),
     ("tune {c.db} -p cost-saver -o {new}", "the name of a policy file must end in .yaml"),
     ("tune {c.db} -p cost-saver -o {new}.yaml --labels {labels.jsonl}", "a collection holds its labels"),
-    ("tune {c.db} -p cost-saver -o {new}.yaml --fit-share 0.3", "a policy was tuned on it with shares of 0.4 and 0.6"),
+    (
+        "tune {c.db} -p cost-saver -o {new}.yaml --fit-share 0.3",
+        "a policy was tuned on it with shares of 0.35 and",
+    ),
     ("tune {c.db} -p cost-saver -o {new}.yaml --fit-share .9 --certify-share .9", "together: they may be 1 at most"),
     ("tune {c.db} -p balanced -o {new}.yaml", "did not make: collect with a policy that has this evidence"),
     ("tune {log.jsonl} -p cost-saver -o {new}.yaml", "log.jsonl: a decision log says nothing of what was right: give"),
@@ -446,40 +342,14 @@ BAD: list[tuple[str, str]] = [
     ("tune {log.jsonl} -p cost-saver -o {new}.yaml --labels {labels.jsonl}", "it was logged without the signal"),
     ("tune {questions.jsonl} -p cost-saver -o {new}.yaml --labels {labels.jsonl}", "it has no 'steps'"),
     ("tune {new}.db -p cost-saver -o {new}.yaml", "cannot be read: No such file"),
-    ("eval cost-saver --on {log.jsonl}", "log.jsonl: this file is no collection"),
-    ("eval cost-saver --on {c.db} --split tset", "unknown split 'tset'; did you mean 'test'?"),
-    ("eval cost-saver --on {c.db} --split test", "no labelled question is in the split 'test': name another"),
-    ("eval cost-saver --on {ungraded.db}", "ungraded.db: no answer has a label: run 'gate grade'"),
     ("tune {ungraded.db} -p cost-saver -o {new}.yaml", "ungraded.db: no answer has a label: run 'gate grade'"),
-    ("report cost-saver --on {ungraded.db} -o {new}.html", "ungraded.db: no answer has a label: run 'gate grade'"),
+    ("tune {judged.db} -p cost-saver -o {new}.yaml", "nobody knows how often it errs: draw some for people to label"),
     ("tune {one_class.db} -p cost-saver -o {new}.yaml", "too little to learn from"),
-    ("eval balanced --on {c.db}", "questions cannot be judged under 'balanced': this cannot be told from"),
-    ("eval {uncalibrated.yaml} --on {c.db}", "unknown calibrator 'none.calibrator.json'"),
-    ("replay cost-saver {c.db}", "c.db: this is a collection, where a decision log is wanted"),
-    ("replay cost-saver {questions.jsonl}", "questions.jsonl:1: not a decision of a log: it has no 'steps'"),
-    ("replay cost-saver {cut.jsonl}", "cut.jsonl:1: not a decision of a log"),
-    ("replay cost-saver {empty.jsonl}", "no decision can be judged: the log is empty"),
-    ("replay cost-saver {new}.jsonl", "cannot be read: No such file"),
-    ("replay cost-saver {log.jsonl}", "no decision can be judged: it was logged without the signal"),
-    ("replay cost-saver {log.jsonl} --labels {strangers.jsonl}", "none of the 1 labels bears the id of a decision"),
-    ("report cost-saver --on {log.jsonl} -o {new}.html", "log.jsonl: this file is no collection"),
-    ("report cost-saver --on {c.db} -o {stands.html}", "stands.html: this file exists and is not written over"),
-    ("report cost-saver --on {c.db} -o {folder}", "a folder of this name stands there"),
-    ("report cost-saver --on {c.db} -o {new}.html --split some", "unknown split 'some'"),
 ]
 
 
 @pytest.mark.parametrize(("command", "complaint"), BAD, ids=[command for command, _ in BAD])
 def test_bad_input_is_one_line_with_the_fix_and_changes_nothing(
-    command: str, complaint: str, bad: dict[str, Path], tmp_path: Path
+    command: str, complaint: str, made: Folder, tmp_path: Path
 ) -> None:
-    names = {name.replace(".", "_"): path for name, path in bad.items()} | {"new": tmp_path / "new"}
-    pattern = command
-    for name in bad:
-        pattern = pattern.replace(f"{{{name}}}", f"{{{name.replace('.', '_')}}}")
-    before = contents(bad["folder"])
-    ran = gate(*pattern.format(**names).split())
-    assert ran.code == 2, (ran.out, ran.err)
-    assert complaint in ran.complaint
-    assert contents(bad["folder"]) == before
-    assert not [path for path in tmp_path.glob("new*") if path.suffix != ".db"]
+    check_refused(command, complaint, made, tmp_path)

@@ -58,17 +58,21 @@ def test_a_collection_says_what_is_left_and_why() -> None:
 
 
 def test_grades_say_what_is_open_and_how_the_grader_did() -> None:
-    done = GradeReport(10, 6, 4, 0, 0, 0, Cost())
+    done = GradeReport(10, 6, 4, 0, 0, 0, "", Cost())
     assert shown(views.graded(done, JudgeError(0, 0, 0, 0), None)).splitlines() == [
         "10 answers: 6 right, 4 wrong, 0 open",
         "labelled by people: 0",
     ]
-    text = shown(views.graded(replace(done, open=2, failed=1, cost=Cost(calls=3)), JudgeError(5, 1, 7, 2), 4))
+    text = shown(
+        views.graded(
+            replace(done, open=2, failed=1, why="[judge] is busy", cost=Cost(calls=3)), JudgeError(5, 1, 7, 2), 4
+        )
+    )
     for part in (
         "4 labels of the file say otherwise",
         "accepts 1 of 5 wrong answers, rejects 2 of 7 right ones",
         "judging cost 3 calls",
-        "1 answers could not be judged: run again",
+        "1 answers could not be judged, the first because [judge] is busy",
         "what is open: label it by hand (--export, then --labels)",
     ):
         assert part in text
@@ -133,12 +137,25 @@ def test_policies_stand_side_by_side_under_the_name_of_the_split() -> None:
         "coverage",
         "AUROC",
         "money a question (p95)",
-        "judge them afresh",
     ):
         assert part in text
     assert "all questions" in shown(views.evaluations(found, "all"))
     pairs = shown(views.comparisons(compare({"a": simulated(100), "[b]": simulated(100, answer_at=0.5)})))
     assert "[b] - a" in pairs
+
+
+@pytest.mark.parametrize(
+    ("split", "why"),
+    [
+        ("certify", "certify: these questions chose and certified policies; only a test split judges them afresh"),
+        ("fit", "fit: calibrators were fitted on these questions, and thresholds chosen: they flatter"),
+        ("all", "all: calibrators were fitted on some of these questions, and policies chosen on them: they flatter"),
+        ("test", None),
+    ],
+)
+def test_numbers_of_questions_that_made_the_policy_are_said_to_be_no_fresh_ones(split: str, why: str | None) -> None:
+    text = shown(views.evaluations({"p": evaluate(simulated(100))}, split))
+    assert why in text.splitlines() if why else not any(word in text for word in ("afresh", "flatter"))
 
 
 def test_without_labels_only_what_can_be_told_has_a_row() -> None:

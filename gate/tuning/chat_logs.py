@@ -109,8 +109,8 @@ def import_logs(source: Path, target: Path, *, overwrite: bool = False) -> Impor
 
     Taken are rows with ``messages`` (an assistant's last one is the logged answer), with a ``request`` or ``body`` and
     a ``response`` as servers and batch files have them, and with columns ``question`` and ``response`` or ``answer``.
-    References come from a column such as ``ideal`` or ``references``; an answer that was labelled right, or rated good,
-    is a reference too. Numeric ratings are not read: nobody can tell which of 1 to 5 is right.
+    References come from a column such as ``ideal`` or ``references``; an answer that was labelled right is a reference
+    too. Ratings are counted and not read: they say what somebody liked, not what is right.
 
     The log is read twice, so that of the same question asked twice the row that is labelled can be kept. ``target`` is
     written whole or not at all. Raises `ConfigError` when it exists (unless ``overwrite``), or when no row can be used.

@@ -17,6 +17,7 @@ from gate.guarantees.label_noise import JudgeError
 from gate.pipeline import Plan
 from gate.pocket.world import unit_hash
 from gate.tuning.collection import Collected, Collection, Label
+from gate.tuning.conversations import digest
 from gate.tuning.fitting import fit_table
 from gate.tuning.grading.applying import AnyGrader, graded
 from gate.tuning.grading.model import ModelGrader
@@ -176,12 +177,14 @@ def draw_sample(collection: Collection, count: int) -> list[LabelRow]:
     """Graded answers for people to label unseen, so that the grader's errors can be counted. Which is kept.
 
     Each answer is as likely as any other, which those that people pick themselves are not: a judge looks best on what
-    it is doubted on. A sample that was drawn before grows; it is never drawn anew.
+    it is doubted on. A sample that was drawn before grows; it is never drawn anew. Where answers came since, those join
+    it that would have been in it, for else it would be of the older ones alone.
     """
     rows = [row for row in label_rows(collection) if row.grader]
-    rows.sort(key=lambda row: unit_hash(f"{row.id}\0{row.answer}", "sample"))
+    rows.sort(key=lambda row: unit_hash(digest([row.id, row.answer]), "sample"))
     held = _sampled(collection)
-    drawn = rows[: max(count, len(held))]
+    reach = max((place for place, row in enumerate(rows, 1) if (row.id, row.answer) in held), default=0)
+    drawn = rows[: max(count, reach)]
     collection.remember(sample=json.dumps([[row.id, row.answer] for row in drawn]))
     return [dataclasses.replace(row, correct=None, grader="", note="") for row in drawn]
 

@@ -101,9 +101,7 @@ def test_generation_fields_are_kept_and_what_is_about_the_call_is_not(tmp_path: 
         ({"label": "correct"}, ("Lyon",), True),
         ({"correct": False}, (), False),
         ({"is_correct": 1, "ideal": "Paris"}, ("Paris", "Lyon"), True),
-        ({"feedback": "thumbs-up"}, ("Lyon",), True),
-        ({"rating": "\U0001f44e"}, (), False),
-        ({"thumbs": True}, ("Lyon",), True),
+        ({"label": "no", "feedback": "thumbs-up"}, (), False),
     ],
 )
 def test_labels_and_ideal_answers_say_what_is_right(
@@ -131,8 +129,6 @@ def test_a_label_without_an_answer_labels_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("more", "reason"),
     [
-        ({"rating": 1}, "a rating that is neither good nor bad"),
-        ({"rating": "5"}, "a rating that is neither good nor bad"),
         ({"label": "geography"}, "a label that is neither yes nor no"),
         ({"label": 0.5}, "a label that is neither yes nor no"),
     ],
@@ -143,6 +139,27 @@ def test_a_label_that_is_none_is_counted_and_its_question_used(
     report, (example,) = imported(tmp_path, {"question": "Where?", "answer": "Lyon"} | more)
     assert example.logged_correct is None
     assert report.unread_labels == {reason: Tally(1, [1])}
+
+
+@pytest.mark.parametrize(
+    "more", [{"rating": 1}, {"rating": "5"}, {"feedback": "thumbs-up"}, {"rating": "\U0001f44e"}, {"thumbs": True}]
+)
+@pytest.mark.parametrize("ideal", [(), ("Paris",)])
+def test_a_rating_is_no_label_and_makes_no_reference(
+    tmp_path: Path, more: dict[str, Any], ideal: tuple[str, ...]
+) -> None:
+    """People rate up what is polite and wrong: an answer somebody liked must not teach what is right."""
+    row = {"question": "Where?", "answer": "Lyon", "ideal": list(ideal)} | more
+    report, (example,) = imported(tmp_path, row)
+    assert (example.logged_answer, example.logged_correct, example.references) == ("Lyon", None, ideal)
+    assert report.with_references == bool(ideal)
+    assert report.unread_labels == {"a rating: it says what somebody liked, not what is right": Tally(1, [1])}
+
+
+def test_a_label_is_read_beside_a_rating_that_says_otherwise(tmp_path: Path) -> None:
+    report, (example,) = imported(tmp_path, {"question": "Where?", "answer": "Lyon", "label": "yes", "rating": "down"})
+    assert (example.references, example.logged_correct) == (("Lyon",), True)
+    assert report.unread_labels == {}
 
 
 def test_every_row_is_written_a_duplicate_or_unusable_for_a_reason(tmp_path: Path) -> None:
@@ -193,7 +210,7 @@ def test_a_question_whose_answer_failed_is_still_a_question(tmp_path: Path, resp
 def test_tables_are_logs_too(tmp_path: Path) -> None:
     cell = json.dumps([user("Where?"), assistant("Paris")])
     (tmp_path / "log.csv").write_text(
-        'messages,rating\n"' + cell.replace('"', '""') + '",good\n"[{",good\n', encoding="utf-8"
+        'messages,label\n"' + cell.replace('"', '""') + '",correct\n"[{",correct\n', encoding="utf-8"
     )
     report = import_logs(tmp_path / "log.csv", tmp_path / "a.jsonl")
     (example,) = read_examples(tmp_path / "a.jsonl")

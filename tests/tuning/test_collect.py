@@ -419,7 +419,7 @@ def seen_in(path: Path) -> tuple[dict[int, Any], list[TapeEntry]]:
 @pytest.mark.skipif(sys.platform == "win32", reason="no signal 9 there")
 def test_a_collector_killed_halfway_goes_on_where_it_was(tmp_path: Path) -> None:
     n, path = 40, tmp_path / "c.db"
-    lines = [json.dumps({"question": f"Where is {fact.subject}?"}) for fact in facts()[:n]]
+    lines = [json.dumps({"question": f"Where is {f.subject}?", "answer": f.answer}) for f in facts()[:n]]
     (tmp_path / "questions.jsonl").write_text("\n".join(lines), encoding="utf-8")
     killed = command(tmp_path)
     while killed.poll() is None and (not path.exists() or finished_in(path) < 8):

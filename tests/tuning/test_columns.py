@@ -95,9 +95,11 @@ def test_a_missing_column_is_told_with_the_nearest() -> None:
     assert said == (
         "no column holds the question: is it 'qestion'? then call it 'question'; the columns are 'answer', 'qestion'"
     )
-    assert "call it 'question' (or prompt, input, query); the columns are none" in missing_column(
-        "question", COLUMNS["question"], []
+    said = missing_column("question", COLUMNS["question"], [])
+    assert said == (
+        "no column holds the question: call it 'question' or 'prompt' or 'input' or 'query'; the columns are none"
     )
+    assert "holds the id: call it 'id'; the columns are 'answer'" in missing_column("id", ("id",), ["answer"])
 
 
 def test_text_and_json_cells() -> None:

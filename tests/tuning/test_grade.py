@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,19 @@ import pytest
 from gate.drivers import World
 from gate.effects import Generate
 from gate.errors import ConfigError, UnknownName, UpstreamError
+from gate.guarantees.label_noise import JudgeError
 from gate.tuning.collection import Collection, Label
 from gate.tuning.examples import Example
-from gate.tuning.grade import GradeReport, grade, label_rows, measured_judge, suspect_rows, take_labels
+from gate.tuning.grade import (
+    GradeReport,
+    draw_sample,
+    grade,
+    has_sample,
+    label_rows,
+    measured_judge,
+    suspect_rows,
+    take_labels,
+)
 from gate.tuning.grading import GRADERS, ModelGrader
 from gate.tuning.grading.applying import AnyGrader, grader
 from gate.tuning.label_files import LabelRow, read_label_rows, read_labels, write_labels
@@ -76,7 +88,7 @@ def test_every_grader_labels_what_is_right_wrong_and_open(tmp_path: Path, name: 
     with held(tmp_path, *answered) as collection:
         steps: list[int] = []
         done = run(collection, grader(name), progress=lambda: steps.append(1))
-        assert done == GradeReport(answers=3, right=1, wrong=1, open=1, by_people=0, failed=0, cost=Cost())
+        assert done == GradeReport(answers=3, right=1, wrong=1, open=1, by_people=0, failed=0, why="", cost=Cost())
         assert len(steps) == 3
         first, second = collection.collected()
         assert (first.correct(right), first.correct(wrong)) == (True, False)
@@ -104,7 +116,7 @@ def test_nothing_is_graded_twice_unless_asked_or_by_another(tmp_path: Path) -> N
 
 def test_a_collection_without_answers_is_graded_at_once(tmp_path: Path) -> None:
     with held(tmp_path) as collection:
-        assert run(collection, grader("auto")) == GradeReport(0, 0, 0, 0, 0, 0, Cost())
+        assert run(collection, grader("auto")) == GradeReport(0, 0, 0, 0, 0, 0, "", Cost())
 
 
 # --- the model grader --------------------------------------------------------------------------------------------
@@ -131,10 +143,11 @@ def test_what_a_judge_fails_at_is_left_for_another_run_which_asks_for_that_alone
     with held(tmp_path, one("a", "Paris", "Paris", "Rome"), one("b", "Paris", "Rome", "Oslo")) as collection:
         done = run(collection, MODEL, world)
         assert (done.right, done.open, done.failed) == (2, 2, 2)
+        assert done.why == "upstream 'judge': is busy"
         assert done.cost.calls == 4  # those that failed were made, too
         upstream, world = judge(lambda prompt: "UNSURE")
         done = run(collection, MODEL, world)
-        assert (done.right, done.open, done.failed, len(upstream.asked)) == (2, 2, 0, 2)
+        assert (done.right, done.open, done.failed, done.why, len(upstream.asked)) == (2, 2, 0, "", 2)
         assert not run(collection, MODEL, world).cost.calls  # a judge that cannot tell has told
 
 
@@ -245,6 +258,127 @@ def test_without_people_nothing_is_known_of_a_judge(tmp_path: Path) -> None:
     with collection_in(tmp_path, 5) as collection:
         found = measured_judge(collection)
     assert (found.wrong, found.right) == (0, 0)
+
+
+Key = tuple[str, str]
+
+
+def keys(drawn: list[LabelRow]) -> list[Key]:
+    return [(row.id, row.answer) for row in drawn]
+
+
+def judged(folder: Path, n: int) -> Collection:
+    """Questions with a right and a wrong answer each, both of which a lenient judge accepts."""
+    collection = held(folder, *(one(f"q{i}", "Paris", "Paris", "Rome") for i in range(n)))
+    accept_all(collection)
+    return collection
+
+
+def accept_all(collection: Collection) -> None:
+    for row in list(collection.collected()):
+        collection.label({(row.example.id, answer): Label(True, "model") for answer in row.answers.values()})
+
+
+def test_a_sample_is_of_as_many_graded_answers_and_shows_no_label(tmp_path: Path) -> None:
+    with judged(tmp_path, 30) as collection:
+        collection.add([one("open", "Paris")[0]])
+        (place,) = collection.todo()
+        collection.finish(place, (), {"round0": "Paris"}, Cost())  # that nobody graded
+        assert not has_sample(collection)
+        drawn = draw_sample(collection, 20)
+        assert has_sample(collection)
+        assert len(set(keys(drawn))) == 20
+        for row in drawn:
+            assert (row.question, row.references) == (f"What is {row.id}?", ("Paris",))
+            assert (row.correct, row.grader, row.suspicion, row.note) == (None, "", None, ""), "people judge unseen"
+        everything = keys(draw_sample(collection, 500))
+        assert len(everything) == 60
+        assert "open" not in {id_ for id_, _ in everything}
+
+
+def test_every_answer_is_as_likely_to_be_drawn_whatever_is_said_of_it(tmp_path: Path) -> None:
+    n, count = 600, 300
+    with judged(tmp_path, n) as collection:
+        take_labels(collection, {(f"q{i}", "Rome"): False for i in range(n // 2)}, {})
+        drawn = keys(draw_sample(collection, count))
+    # hypergeometric: 300 of 1200, in groups of 600, 600 and 300; four standard deviations
+    assert abs(sum(answer == "Rome" for _, answer in drawn) - 150) <= 4 * 7.5
+    assert abs(sum(int(id_[1:]) >= n // 2 for id_, _ in drawn) - 150) <= 4 * 7.5
+    assert abs(sum(answer == "Rome" and int(id_[1:]) < n // 2 for id_, answer in drawn) - 75) <= 4 * 6.5
+    # nor in the order of the file
+    assert abs(sum(int(id_[1:]) for id_, _ in drawn[:100]) / 100 - n / 2) <= 4 * n / math.sqrt(12 * 100)
+
+
+def test_a_sample_is_the_same_again_and_grows_but_never_shrinks(tmp_path: Path) -> None:
+    with judged(tmp_path, 40) as collection:
+        ten = keys(draw_sample(collection, 10))
+        # labels of people, and another run of the judge, change nothing of what was drawn
+        take_labels(collection, dict.fromkeys(ten[:4], False), {})
+        accept_all(collection)
+        assert keys(draw_sample(collection, 10)) == ten
+        assert keys(draw_sample(collection, 3)) == ten
+        thirty = keys(draw_sample(collection, 30))
+        assert thirty[:10] == ten
+        assert keys(draw_sample(collection, 10)) == thirty
+    with Collection.open(tmp_path / "c.db") as collection:
+        assert has_sample(collection)
+        assert keys(draw_sample(collection, 1)) == thirty
+
+
+def test_a_sample_keeps_what_was_drawn_when_answers_come_and_takes_its_share_of_them(tmp_path: Path) -> None:
+    with judged(tmp_path, 100) as collection:
+        before = keys(draw_sample(collection, 50))
+        new = [one(f"q{i}", "Paris", "Paris", "Rome") for i in range(100, 200)]
+        collection.add(example for example, _ in new)
+        for place, (_, answers) in zip(list(collection.todo()), new, strict=True):
+            collection.finish(place, (), answers, Cost())
+        accept_all(collection)
+        after = keys(draw_sample(collection, 50))
+    assert set(before) <= set(after), "what people labelled is not thrown away"
+    share = len(set(after) - set(before))
+    assert abs(share - 50) <= 4 * 8.7  # of 200 new ones about a quarter; the border is drawn, too
+    assert all(int(id_[1:]) >= 100 for id_, _ in set(after) - set(before))
+
+
+def test_an_answer_of_any_text_can_be_drawn(tmp_path: Path) -> None:
+    answers = ("Paris", "\U0001f98a \ud800", "a\0b", "")
+    with held(tmp_path, one("\ud83e", "Paris", *answers)) as collection:
+        run(collection, grader("exact"))
+        drawn = draw_sample(collection, 9)
+        assert set(keys(drawn)) == {("\ud83e", answer) for answer in answers}
+        write_labels(tmp_path / "sample.csv", drawn)
+        assert read_labels(tmp_path / "sample.csv") == {}
+        take_labels(collection, dict.fromkeys(keys(drawn), False), {})
+        found = measured_judge(collection)
+    assert (found.wrong, found.wrong_accepted) == (4, 1)
+
+
+def test_once_a_sample_is_drawn_a_judge_is_measured_on_it_alone(tmp_path: Path) -> None:
+    with judged(tmp_path, 20) as collection:
+        everything = keys(list(label_rows(collection)))
+        truth = {(id_, answer): answer == "Paris" for id_, answer in everything}
+        picked = {key: said for key, said in truth.items() if not said and int(key[0][1:]) < 8}
+        take_labels(collection, picked, {})
+        # whoever looks for a judge's mistakes finds them: eight of eight
+        assert measured_judge(collection) == JudgeError(8, 8, 0, 0)
+        drawn = keys(draw_sample(collection, 15))
+        mine = [key for key in drawn if key in picked]
+        assert 0 < len(mine) < 8
+        assert measured_judge(collection) == JudgeError(len(mine), len(mine), 0, 0)
+        take_labels(collection, {key: truth[key] for key in drawn}, {})
+        wrong = sum(not truth[key] for key in drawn)
+        assert measured_judge(collection) == JudgeError(wrong, wrong, 15 - wrong, 0)
+        take_labels(collection, truth, {})
+        assert measured_judge(collection) == JudgeError(wrong, wrong, 15 - wrong, 0)
+
+
+def test_a_sample_that_people_agree_with_counts_for_the_judge(tmp_path: Path) -> None:
+    """The file comes without the grader's name: what stands in 'correct' is a person's own."""
+    with judged(tmp_path, 10) as collection:
+        write_labels(tmp_path / "s.csv", [replace(row, correct=True) for row in draw_sample(collection, 6)])
+        who = {(row.id, row.answer): row.grader for row in read_label_rows(tmp_path / "s.csv")}
+        assert take_labels(collection, read_labels(tmp_path / "s.csv"), who) == 0
+        assert measured_judge(collection) == JudgeError(0, 0, 6, 0)
 
 
 # --- suspects ----------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gate.errors import ConfigError
 from gate.tuning.collection import Collection
 from gate.tuning.examples import Example
-from gate.tuning.splits import Shares, chosen_shares, read_shares, split_by
+from gate.tuning.splits import WITH_TESTS, Shares, chosen_shares, read_shares, split_by
 from gate.types import Message, Passage, Question
 from tests.tuning.collected import examples
 
@@ -88,19 +88,27 @@ def test_a_collection_keeps_the_shares_it_was_first_split_by(tmp_path: Path) -> 
 
 
 def test_without_a_word_the_shares_are_the_usual_and_kept_too(tmp_path: Path) -> None:
+    assert Shares(0.35, 0.45) == WITH_TESTS
     with Collection.create(tmp_path / "c.db") as collection:
-        assert split_by(collection, None) == Shares(0.4, 0.6)
-        with pytest.raises(ConfigError):
-            split_by(collection, Shares(0.1 + 0.2, 0.6))
+        assert split_by(collection, None) == WITH_TESTS
+        assert read_shares(collection) == WITH_TESTS
+        with pytest.raises(ConfigError, match="or tune a copy of the file"):
+            split_by(collection, Shares(0.35, 0.5))
+
+
+def test_without_a_word_a_fifth_is_left_to_judge_the_result() -> None:
+    n = 4000
+    tests = sum(WITH_TESTS.of(example) == "test" for example in examples(n))
+    assert abs(tests - 0.2 * n) <= 4 * math.sqrt(n * 0.2 * 0.8)
 
 
 @pytest.mark.parametrize(
     ("fit", "certify", "shares"),
     [
         (None, None, None),
-        (0.3, None, Shares(0.3, 0.6)),
+        (0.3, None, Shares(0.3, 0.45)),
         (0.7, None, Shares(0.7, 1 - 0.7)),
-        (None, 0.2, Shares(0.4, 0.2)),
+        (None, 0.2, Shares(0.35, 0.2)),
         (0.5, 0.5, Shares(0.5, 0.5)),
     ],
 )

@@ -15,6 +15,7 @@ from gate.guarantees.selective_risk import upper_bound
 from gate.guarantees.weighted import weighted_upper_bound
 from gate.tuning.certification import Counted
 from gate.tuning.collection import Collection, Label
+from gate.tuning.grade import draw_sample
 from gate.tuning.sources import CollectionSource, LogSource
 from gate.tuning.splits import Shares
 from gate.tuning.tuning_source import opened
@@ -48,27 +49,86 @@ def relabel(collection: Collection, grader: str, *, human: bool = False, rows: i
         collection.label(said)
 
 
-def test_a_models_labels_are_believed_as_far_as_people_say(collection: Collection) -> None:
-    relabel(collection, "model")
-    with opened(collection.path, None, None) as ground:
-        assert ground.labels.endswith(" by model, whose errors nobody counted")
-    relabel(collection, "person", human=True, rows=6)
-    with opened(collection.path, None, None) as ground:
-        people = sum(len(set(row.answers.values())) for row in list(collection.collected())[:6])
-        assert f"{people} by people" in ground.labels
-        assert "it accepts 0 of " in ground.labels
-        judge = JudgeError(*(int(part) for part in _counts(ground.labels)))
-        counted = Counted(300, 200, 4, 0.0)
-        assert ground.bound(counted, 0.05) == judged_upper_bound(
-            4, 200, 0.05, JudgeError(judge.wrong, 0, judge.right, 0)
+COUNTED = Counted(300, 200, 4, 0.0)
+
+
+def draw_and_label(collection: Collection, count: int, *, missed: int = 0) -> JudgeError:
+    """Draw answers and label them as they are, but as many of the right ones as wrong; the judge's errors with that."""
+    truth = {(row.example.id, a): row.correct(a) for row in collection.collected() for a in row.answers.values()}
+    drawn = [(row.id, row.answer) for row in draw_sample(collection, count)]
+    called_right = [key for key in drawn if truth[key]]
+    flipped = set(called_right[:missed])
+    collection.label({key: Label(bool(truth[key]) and key not in flipped, "ann", human=True) for key in drawn})
+    return JudgeError(count - len(called_right) + missed, missed, len(called_right) - missed, 0)
+
+
+@pytest.mark.parametrize("missed", [0, 3])
+@pytest.mark.parametrize("grader", ["model", "exact"])
+@pytest.mark.parametrize("trust", [False, True])
+def test_where_people_labelled_a_random_sample_labels_are_believed_as_far_as_it_says(
+    collection: Collection, grader: str, missed: int, trust: bool
+) -> None:
+    relabel(collection, grader)
+    judge = draw_and_label(collection, 12, missed=missed)
+    assert judge.wrong
+    assert judge.right
+    with opened(collection.path, None, None, trust=trust) as ground:
+        assert "12 by people" in ground.labels
+        assert f" by {grader}" in ground.labels
+        assert ground.labels.endswith(
+            f"; of a random sample it accepts {missed} of {judge.wrong} wrong answers and rejects 0 of {judge.right} "
+            "right ones"
         )
-        assert ground.bound(counted, 0.05) > upper_bound(4, 200, 0.05)
+        assert ground.bound(COUNTED, 0.05) == judged_upper_bound(4, 200, 0.05, judge) > upper_bound(4, 200, 0.05)
 
 
-def _counts(labels: str) -> tuple[str, str, str, str]:
-    """wrong, accepted, right, rejected."""
-    words = labels.partition("accepts ")[2].split()
-    return words[2], words[0], words[8], words[6]
+def test_a_models_labels_are_refused_without_a_sample(collection: Collection) -> None:
+    relabel(collection, "model")
+    advice = (
+        r"collection\.db: a model labelled .* --sample 200 --export sample\.csv.* --labels sample\.csv.*--trust-judge"
+    )
+    with pytest.raises(ConfigError, match=advice), opened(collection.path, None, None):
+        pass
+    # what people picked themselves says nothing of a judge
+    relabel(collection, "person", human=True, rows=6)
+    with pytest.raises(ConfigError, match=advice), opened(collection.path, None, None):
+        pass
+
+
+def test_a_model_may_be_trusted_and_it_is_said(collection: Collection) -> None:
+    relabel(collection, "model")
+    with opened(collection.path, None, None, trust=True) as ground:
+        assert ground.labels.endswith(" by model, whose errors nobody counted")
+        assert ground.bound(COUNTED, 0.05) == upper_bound(4, 200, 0.05)
+
+
+def test_a_sample_that_nobody_labelled_says_nothing(collection: Collection) -> None:
+    draw_sample(collection, 5)
+    with opened(collection.path, None, None) as ground:
+        assert ground.labels.endswith(" by exact"), "a comparison with references is taken as it is"
+        assert ground.bound(COUNTED, 0.05) == upper_bound(4, 200, 0.05)
+    relabel(collection, "model")
+    with pytest.raises(ConfigError, match="nobody knows how often it errs"), opened(collection.path, None, None):
+        pass
+
+
+def test_what_people_labelled_alone_is_the_truth(collection: Collection) -> None:
+    relabel(collection, "model")
+    relabel(collection, "ann", human=True)
+    with opened(collection.path, None, None) as ground:
+        assert ground.labels.endswith(" by people")
+        assert ground.bound(COUNTED, 0.05) == upper_bound(4, 200, 0.05)
+
+
+def test_answers_that_nobody_could_judge_are_counted_among_the_labels(collection: Collection) -> None:
+    row = next(collection.collected())
+    answers = set(row.answers.values())
+    collection.label({(row.example.id, answer): Label(None, "exact") for answer in list(answers)[:1]})
+    total = sum(len(set(each.answers.values())) for each in collection.collected())
+    with opened(collection.path, None, None) as ground:
+        assert sorted(ground.labels.split(", ")) == sorted(
+            [f"{total - 1} by exact", "1 by nobody (open: wrong where let through)"]
+        )
 
 
 def test_labels_that_nobody_gave_are_asked_for(tmp_path: Path) -> None:
