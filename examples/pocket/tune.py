@@ -69,7 +69,10 @@ def main() -> None:
             write(tuned, file, paths, overwrite=True)
             paths.record.unlink()  # for reports on one's own policies; nothing that ships needs it
             held = tuned.policy.certificate
-            print(f"{name}: {held.errors} of {held.answered} answers were wrong: at most {held.bound:.4f}", flush=True)
+            print(
+                f"{name}: {held.errors} of {held.answered} answers were wrong: by itself at most {held.bound:.4f}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":
