@@ -32,7 +32,7 @@ from tests.benchmarks.quality import markdown
 from tests.benchmarks.tuning import calibration, scale
 from tests.benchmarks.tuning.calibration import GATE, LABELS, Measured
 from tests.benchmarks.tuning.cascades import Cascade, Interval, Retrieval, costs_of
-from tests.benchmarks.tuning.promise import DELTA, RESPLITS, Kept, Promised, promised, simulated
+from tests.benchmarks.tuning.promise import DELTA, FIT, RESPLITS, Kept, Promised, promised_or_why, simulated
 from tests.benchmarks.tuning.scale import Scale
 from tests.benchmarks.tuning.sets import Readings, read, sets_of
 
@@ -101,9 +101,9 @@ def of_promises(found: Sequence[Promised]) -> str:
     if shares:
         reached += f"; knowing the best threshold and testing it exactly would reach about {np.median(ceiling):.2f}"
     return (
-        "### Promise, on recorded answers\n\nFit on 40 %, certify on 60 % of the labels, judge on the rest; delta .05. "
-        "Broken: of all answers that fitted nothing, more than alpha are wrong. Hopeless sets (*) only show whether "
-        "it is broken.\n\n"
+        f"### Promise, on recorded answers\n\nFit on {FIT:.0%} of the labels, certify on the others, judge on what has "
+        "none; delta .05. Broken: of all answers that fitted nothing, more than alpha are wrong. Hopeless sets (*) "
+        "only show whether it is broken.\n\n"
         + markdown(head, rows)
         + "\n"
         + verdict("no set breaks it in more than delta + 3 s.e. of the re-splits", kept if found else None, saw)
@@ -291,7 +291,9 @@ def run(data: Path, *, peers: bool, decisions: int, draws: int) -> tuple[dict[st
         left_out += [one for one in known if isinstance(one, str)]
         sets = [one for one in known if isinstance(one, Readings)]
         costing, simulating = pool.submit(costs_of, data), pool.submit(simulated, max(50, 5 * draws))
-        promises = list(pool.map(partial(promised, draws=draws), sets))
+        tried = list(pool.map(partial(promised_or_why, draws=draws), sets))
+        left_out += [one for one in tried if isinstance(one, str)]
+        promises = [one for one in tried if isinstance(one, Promised)]
         kept, costs = simulating.result(), costing.result()
         page.say(of_simulation(kept))
         page.say(of_promises(promises))

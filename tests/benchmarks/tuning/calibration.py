@@ -23,7 +23,7 @@ from gate.tuning.fit import Readings as Labelled
 from gate.tuning.fit import fit
 from tests.benchmarks import peer_environment
 from tests.benchmarks.quality import _chance_ece
-from tests.benchmarks.tuning.sets import Array, Bools, Readings, resplits
+from tests.benchmarks.tuning.sets import Array, Bools, Places, Readings, resplits
 
 LABELS = (1000, 100)
 RESPLITS = 30
@@ -51,10 +51,16 @@ def fits(found: Readings, labels: int) -> bool:
     return len(found.right) >= labels + FEWEST_TO_JUDGE
 
 
+def splits_of(found: Readings, labels: int) -> list[tuple[Places, Places]]:
+    """The re-splits from which something can be learned: those whose labels are not all of one kind."""
+    drawn = resplits(len(found.right), labels, RESPLITS)
+    return [(train, test) for train, test in drawn if 0 < found.right[train].sum() < labels]
+
+
 def gates(found: Readings, labels: int) -> list[Array]:
-    """p of gate's calibrator for the questions that judge, of each re-split."""
+    """p of gate's calibrator for the questions that judge, of each re-split (`splits_of`)."""
     made = []
-    for train, test in resplits(len(found.right), labels, RESPLITS):
+    for train, test in splits_of(found, labels):
         readings = Labelled(found.values[train], found.right[train].astype(np.float64), np.arange(len(train)))
         made.append(probabilities(fit(readings, found.names, found.bounds), found.values[test])[0])
     return made
@@ -92,7 +98,7 @@ def _given(sets: Sequence[Readings], part: int, processes: int) -> dict[str, obj
         made |= {f"values_{place}": found.values, f"right_{place}": found.right}
         for kind, labels in enumerate(LABELS):
             if fits(found, labels):
-                for split, (train, test) in enumerate(resplits(len(found.right), labels, RESPLITS)):
+                for split, (train, test) in enumerate(splits_of(found, labels)):
                     key = f"{place}_{1000 * kind + split}"
                     made |= {f"train_{key}": train, f"test_{key}": test}
     return made
@@ -102,7 +108,7 @@ def measured(
     found: Readings, labels: int, ours: Sequence[Array], theirs: dict[tuple[str, int, str, int], Array]
 ) -> Iterator[Measured]:
     """gate's row and one for each method that had something to say of the set."""
-    tests = [test for _, test in resplits(len(found.right), labels, RESPLITS)]
+    tests = [test for _, test in splits_of(found, labels)]
     methods = sorted({method for name, count, method, _ in theirs if (name, count) == (found.name, labels)})
     for method in [GATE, *methods]:
         said = [

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from gate.tuning.fitting import confidences, fit_table
 from gate.tuning.search import Option, Prices, Structure, best, structures
@@ -24,7 +23,7 @@ from gate.types import Stage
 from tests.benchmarks.learned_from_text import LEARNED, learn
 from tests.benchmarks.quality import BOUNDS, matrix, usable
 from tests.benchmarks.recorded import Answered, Group, Row, question_of, rows_of
-from tests.benchmarks.tuning.sets import NAMES, Array, Bools, Floats, closed_book
+from tests.benchmarks.tuning.sets import NAMES, Array, Bools, Floats, Places, closed_book
 
 LIST_PRICES: Mapping[str, tuple[float, float]] = {
     "llama2-13b": (0.225, 0.225),
@@ -39,7 +38,6 @@ FEWEST = 200
 POINTS = (0.0, 0.5, 1.0)
 """Points of accuracy that may be lost against the strongest."""
 RESAMPLES = 1000
-Places = npt.NDArray[np.intp]
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from scipy.stats import binom, hypergeom
 
 from gate.calibration.probabilities import probabilities
@@ -34,7 +33,7 @@ from gate.tuning.table import Table
 from gate.tuning.tune import _foreseen, _Ground, _sequence
 from gate.tuning.variants import Variant
 from gate.tuning.walk import Terrain, Walked, walk
-from tests.benchmarks.tuning.sets import Array, Bools, Readings, policy_of, resplits
+from tests.benchmarks.tuning.sets import Array, Bools, Places, Readings, policy_of, resplits
 
 DELTA = 0.05
 LABELLED, TWO_THIRDS = 1000, 2 / 3
@@ -194,6 +193,14 @@ class Promised:
         return self.coverage / self.oracle if self.oracle > 0 else None
 
 
+def promised_or_why(found: Readings, draws: int = RESPLITS) -> Promised | str:
+    """A word instead where too few answers are wrong, or right, to learn from every draw."""
+    try:
+        return promised(found, draws)
+    except ValueError as error:
+        return f"{found.name}: no promise can be tried: {error}"
+
+
 def promised(found: Readings, draws: int = RESPLITS, fit: float = FIT) -> Promised:
     n, target = len(found.right), target_of(found)
     labelled, alpha = _labelled(n), target.alpha
@@ -258,9 +265,7 @@ def oracle_coverage(p: Array, right: Bools, alpha: float) -> float:
     return float(feasible[-1] + 1) / len(p) if len(feasible) else 0.0
 
 
-def one_draw(
-    found: Readings, train: npt.NDArray[np.intp], rest: npt.NDArray[np.intp], alpha: float, fit: float = FIT
-) -> Draw:
+def one_draw(found: Readings, train: Places, rest: Places, alpha: float, fit: float = FIT) -> Draw:
     """Fit, search and certify as `gate.tuning.tune` does, take the boldest that passed, and judge it on the rest."""
     table, policy = found.table(), policy_of(["m"], alpha)
     fitted_on, certified_on = train[: int(fit * len(train))], train[int(fit * len(train)) :]

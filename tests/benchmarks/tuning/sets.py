@@ -26,6 +26,7 @@ OF_A_FILE = 3
 Array = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
+Places = npt.NDArray[np.intp]
 NAMES = tuple(signal.name for signal in SIGNALS if signal.name not in LEARNED)
 
 
@@ -127,7 +128,7 @@ def read(group: Group) -> Readings | str:
     return Readings(group.name, names, values[:, kept].astype(np.float32), right)
 
 
-def resplits(n: int, train: int, count: int) -> Iterator[tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]]:
+def resplits(n: int, train: int, count: int) -> Iterator[tuple[Places, Places]]:
     """Questions to learn from and the rest, drawn anew so many times."""
     rng = np.random.default_rng(0)
     for _ in range(count):
