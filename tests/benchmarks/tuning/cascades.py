@@ -113,16 +113,25 @@ def _costs_of(folder: Path) -> Iterator[Cascade | Retrieval | str]:
     for path in sorted([*folder.glob("*.jsonl"), *folder.glob("*.jsonl.gz")]):
         file = path.name.split(".")[0]
         rows = [row for row in rows_of(path) if isinstance(row.get("correct"), bool) and row.get("answer")]
-        by_set: dict[str, list[Row]] = defaultdict(list)
+        by_set: dict[tuple[str, str], list[Row]] = defaultdict(list)
         for row in rows:
-            by_set[str(row.get("dataset") or file)].append(row)
-        for dataset, some in sorted(by_set.items()):
-            if len({row.get("model") for row in some}) > 1:
-                yield from _cascades(f"{file} / {dataset}", some)
-            if all(_regimes(row) for row in some):
-                yield _retrieval(f"{file} / {dataset}", some)
-        if len(by_set) > 1 and all(_regimes(row) for row in rows):
-            yield _retrieval(f"{file} / all", rows)
+            by_set[str(row.get("dataset") or file), str(_extra(row).get("label_source") or "")].append(row)
+        for (dataset, _), some in sorted(by_set.items()):
+            yield from _costs(f"{file} / {dataset}", some)
+        kinds = {label for _, label in by_set}
+        if len(by_set) > len(kinds) == 1 and all(_regimes(row) for row in rows):
+            yield from _costs(f"{file} / all", rows, alone=True)
+
+
+def _costs(name: str, rows: Sequence[Row], *, alone: bool = False) -> Iterator[Cascade | Retrieval | str]:
+    """Of answers whose labels were made in one way; ``alone``: of retrieval only."""
+    try:
+        if len({row.get("model") for row in rows}) > 1 and not alone:
+            yield from _cascades(name, rows)
+        if all(_regimes(row) for row in rows):
+            yield _retrieval(name, rows)
+    except ValueError as error:
+        yield f"{name}: nothing can be learned: {error}"
 
 
 def _cascades(name: str, rows: Sequence[Row]) -> Iterator[Cascade | str]:
