@@ -9,7 +9,7 @@ ladder always answers. Intervals are of a bootstrap over questions.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -292,12 +292,12 @@ def _point(lost: float, chosen: Option, walked: Walked, right: Array, money: Arr
     )
 
 
-def bootstrap(of: object, n: int) -> Interval:
+def bootstrap(of: Callable[[Places], float], n: int) -> Interval:
     """95 %, by resampling questions."""
     rng = np.random.default_rng(0)
-    drawn = [of(rng.integers(0, n, n)) for _ in range(RESAMPLES)]  # type: ignore[operator]
+    drawn = [of(rng.integers(0, n, n)) for _ in range(RESAMPLES)]
     low, high = np.quantile(drawn, [0.025, 0.975])
-    return Interval(of(np.arange(n)), float(low), float(high))  # type: ignore[operator]
+    return Interval(of(np.arange(n)), float(low), float(high))
 
 
 # --- passages ----------------------------------------------------------------------------------------------------

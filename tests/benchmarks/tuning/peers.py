@@ -20,8 +20,8 @@ import numpy as np
 
 UQLM_RESPLITS = 3
 """Its search of weights takes seconds: it is run on the first re-splits only."""
-Arrays = tuple[Any, Any, Any]
-"""Training signals [m, k], training labels [m], test signals [n, k]."""
+Fit = Callable[[Any, Any, Any], Any]
+"""Of training signals [m, k], training labels [m] and test signals [n, k], p of the test answers [n]."""
 
 
 def filled(values: Any, train: Any, test: Any) -> tuple[Any, Any]:
@@ -41,13 +41,13 @@ def scaled(seen: Any, unseen: Any) -> tuple[Any, Any]:
 # --- methods -----------------------------------------------------------------------------------------------------
 
 
-def scikit_learn() -> dict[str, Callable[..., Any]]:
+def scikit_learn() -> dict[str, Fit]:
     from sklearn.calibration import CalibratedClassifierCV
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    def of(method: str) -> Callable[..., Any]:
+    def of(method: str) -> Fit:
         def fit(seen: Any, right: Any, unseen: Any) -> Any:
             folds = int(min(5, right.sum(), (~right).sum()))
             one = make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
@@ -60,10 +60,10 @@ def scikit_learn() -> dict[str, Callable[..., Any]]:
     return {f"scikit-learn, {method}": of(method) for method in ("sigmoid", "isotonic")}
 
 
-def uqlm() -> dict[str, Callable[..., Any]]:
+def uqlm() -> dict[str, Fit]:
     from uqlm.utils.tuner import Tuner
 
-    def of(objective: str) -> Callable[..., Any]:
+    def of(objective: str) -> Fit:
         def fit(seen: Any, right: Any, unseen: Any) -> Any:
             one, other = scaled(seen, unseen)
             if one.shape[1] < 2:
@@ -76,12 +76,12 @@ def uqlm() -> dict[str, Callable[..., Any]]:
     return {"uqlm, tuned for AUROC": of("roc_auc"), "uqlm, tuned for Brier": of("brier_score")}
 
 
-def netcal() -> dict[str, Callable[..., Any]]:
+def netcal() -> dict[str, Fit]:
     from netcal.binning import BBQ, IsotonicRegression
     from netcal.scaling import BetaCalibration, TemperatureScaling
     from sklearn.metrics import roc_auc_score
 
-    def of(method: Callable[[], Any]) -> Callable[..., Any]:
+    def of(method: Callable[[], Any]) -> Fit:
         def fit(seen: Any, right: Any, unseen: Any) -> Any:
             best = int(np.argmax([roc_auc_score(right, column) for column in seen.T]))
             one, other = scaled(seen[:, best], unseen[:, best])
@@ -101,8 +101,8 @@ LIBRARIES = {"scikit-learn": scikit_learn, "uqlm": uqlm, "netcal": netcal}
 # --- running -----------------------------------------------------------------------------------------------------
 
 
-def methods() -> tuple[dict[str, Callable[..., Any]], list[str]]:
-    found: dict[str, Callable[..., Any]] = {}
+def methods() -> tuple[dict[str, Fit], list[str]]:
+    found: dict[str, Fit] = {}
     lacking = []
     for name, of in LIBRARIES.items():
         try:

@@ -13,11 +13,13 @@ promised shows more than alpha on them half the time. How often any part as larg
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.stats import binom, hypergeom
 
+from gate.calibration.logistic import StageWeights
 from gate.calibration.probabilities import probabilities
 from gate.guarantees.label_noise import JudgeError
 from gate.guarantees.selective_risk import upper_bound
@@ -39,7 +41,10 @@ DELTA = 0.05
 LABELLED, TWO_THIRDS = 1000, 2 / 3
 FIT = Shares().fit
 RESPLITS, HOPELESS_RESPLITS = 200, 40
-FACTORS, ENOUGH, POWER = (0.5, 0.6, 0.7, 0.8, 0.9), 0.3, 0.9
+FACTORS = (0.5, 0.6, 0.7, 0.8, 0.9)
+"""Target risks to choose from, in errors of answering all."""
+ENOUGH, POWER = 0.3, 0.9
+"""Least share answered, and how often a promise should be certified, for it to be worth a trial."""
 
 
 # --- simulated ---------------------------------------------------------------------------------------------------
@@ -297,8 +302,8 @@ def one_draw(found: Readings, train: Places, rest: Places, alpha: float, fit: fl
     )
 
 
-def _terrain(table: Table, stages: object) -> Terrain:
-    return Terrain.of(table, confidences(stages, table), ("m",), 1)  # type: ignore[arg-type]
+def _terrain(table: Table, stages: Mapping[str, StageWeights]) -> Terrain:
+    return Terrain.of(table, confidences(stages, table), ("m",), 1)
 
 
 def _counted(terrain: Terrain, option: Option) -> Counted:

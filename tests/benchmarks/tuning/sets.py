@@ -68,9 +68,8 @@ def closed_book(
     return Table(ids, bare, bare, np.ones(n), tuple(names), stages, True)
 
 
-def policy_of(ladder: Sequence[str], alpha: float, *, retrieve: bool = False) -> Policy:
+def policy_of(ladder: Sequence[str], alpha: float) -> Policy:
     """As much of a policy as the search looks at."""
-    routes = {"escalate": len(ladder) > 1}
     return Policy.model_validate(
         {
             "name": "recorded",
@@ -81,7 +80,7 @@ def policy_of(ladder: Sequence[str], alpha: float, *, retrieve: bool = False) ->
             "signals": ("draft_brevity",),
             "calibrator": "none.json",
             "rule": {"answer_at": 0.5},
-            "routes": routes,
+            "routes": {"escalate": len(ladder) > 1},
         }
     )
 
