@@ -156,6 +156,8 @@ def grade(
         print_json({**dataclasses.asdict(done), "changed_by_people": changed, "judge": dataclasses.asdict(judge)})
     else:
         out.print(views.graded(done, judge, changed))
+        if sample:
+            out.print(Text(f"a random sample in {export}: fill in 'correct', then --labels {export}"))
         if suspects:
             out.print(Text(f"{listed} suspect or open labels in {suspects}: mend 'correct', then --labels {suspects}"))
     if done.failed:
@@ -168,10 +170,10 @@ def tune(
     to: Annotated[Path, typer.Option("--out", "-o", help="The policy file to write; its calibrator goes beside it.")],
     labels: Annotated[Path | None, typer.Option(help="For a log: a table of id, correct, and probability.")] = None,
     fit_share: Annotated[
-        float | None, typer.Option(min=0.05, max=0.95, help="Share of the questions to fit on; .35 without.")
+        float | None, typer.Option(min=0.05, max=0.95, help="Share of the questions to fit on; .35, of a log .4.")
     ] = None,
     certify_share: Annotated[
-        float | None, typer.Option(min=0.05, max=0.95, help="Share to certify on, .45 without; the rest is for tests.")
+        float | None, typer.Option(min=0.05, max=0.95, help="Share to certify on; .45, of a log .6. The rest tests.")
     ] = None,
     segment: Annotated[str, typer.Option(help="What the questions are of, for the certificate.")] = "",
     thresholds_only: Annotated[
