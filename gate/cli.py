@@ -24,6 +24,8 @@ from gate.log.jsonl import TraceFile, read
 from gate.pocket.world import Fact, facts_of, unit_hash
 from gate.terminal import (
     STYLE,
+    JsonOption,
+    PolicyOption,
     certificate_line,
     cost_line,
     err,
@@ -53,9 +55,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-PolicyOption = Annotated[str, typer.Option("--policy", "-p", help="A shipped policy's name, or a policy file.")]
 TraceOption = Annotated[Path | None, typer.Option("--trace", help="Append the trace to this JSON-lines file.")]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
 
 
 @app.command()

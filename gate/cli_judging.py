@@ -16,13 +16,11 @@ from rich.text import Text
 from gate import terminal_tuning as views
 from gate.errors import ConfigError
 from gate.policy import find, read
-from gate.terminal import out, plainly, print_json
+from gate.terminal import JsonOption, OverwriteOption, out, plainly, print_json
 
 if TYPE_CHECKING:
     from gate.gateway import Gateway
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Write over what stands there.")]
 On = Annotated[Path, typer.Option("--on", help="A graded collection made by 'gate collect'.")]
 Split = Annotated[
     str, typer.Option(help="Questions to judge on: test, certify, fit or all. Without: test, or certify if none are.")
@@ -39,7 +37,7 @@ def evaluate(
     policies: Annotated[list[str], typer.Argument(help="One policy or several, by name or file.")],
     on: On,
     split: Split = "",
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Judge policies on labelled questions, with intervals; several side by side, with paired tests.
 
@@ -85,7 +83,7 @@ def replay(
     labels: Annotated[
         Path | None, typer.Option(help="A table of id, correct, and probability where audits were not even.")
     ] = None,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Judge a policy over a decision log without calls, and watch the logged answers for drift.
 
@@ -129,8 +127,8 @@ def report(
     to: Annotated[Path, typer.Option("--out", "-o", help="The HTML file to write.")],
     split: Split = "",
     worst: Annotated[int, typer.Option(min=0, max=100, help="How many of the worst answers to show.")] = 10,
-    overwrite: Overwrite = False,
-    as_json: Json = False,
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Write one HTML page about a policy: what it promises, keeps and costs, and where it goes wrong.
 
@@ -152,7 +150,7 @@ def report(
             said += f" ({views.NOT_AFRESH[chosen]})"
         page = reported(
             gateway,
-            lambda: questions_of(collection, chosen),
+            questions_of(collection, chosen),
             record=record,
             worst=worst,
             data=said,

@@ -18,15 +18,12 @@ from rich.text import Text
 from gate import terminal_tuning as views
 from gate.errors import ConfigError, ReplayGap
 from gate.policy import find, read
-from gate.terminal import out, plainly, print_json, progress, status
+from gate.terminal import JsonOption, OverwriteOption, PolicyOption, out, plainly, print_json, progress, status
 
 if TYPE_CHECKING:
     from gate.gateway import Gateway
     from gate.tuning.collection import Collection
 
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Write over what stands there.")]
-PolicyOption = Annotated[str, typer.Option("--policy", "-p", help="A shipped policy's name, or a policy file.")]
 CollectionArgument = Annotated[Path, typer.Argument(help="A collection made by 'gate collect'.")]
 NOTHING_CERTIFIED = 3
 """Exit code of ``gate tune`` where no policy keeps the promise."""
@@ -46,8 +43,8 @@ def register(app: typer.Typer) -> None:
 def import_logs(
     source: Annotated[Path, typer.Argument(help="Chat logs: JSON lines (also gzipped), CSV, TSV or Parquet.")],
     target: Annotated[Path, typer.Argument(help="The file of questions to write, JSON lines.")],
-    overwrite: Overwrite = False,
-    as_json: Json = False,
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Make a file of questions from OpenAI-style chat logs, CSV or Parquet.
 
@@ -74,7 +71,7 @@ def collect(
     without_references: Annotated[
         bool, typer.Option("--without-references", help="Take questions whose answer only people can judge.")
     ] = False,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Ask every question of every upstream, closed book and with passages, and keep all replies.
 
@@ -124,8 +121,8 @@ def grade(
         Path | None, typer.Option(help="Write labels that look wrong, and open ones, to this CSV.")
     ] = None,
     again: Annotated[bool, typer.Option("--again", help="Grade what this grader has graded before, too.")] = False,
-    overwrite: Overwrite = False,
-    as_json: Json = False,
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Label every answer of a collection: right, wrong, or open where the grader cannot tell.
 
@@ -182,8 +179,8 @@ def tune(
     trust_judge: Annotated[
         bool, typer.Option("--trust-judge", help="Take a model's labels for the truth, its errors uncounted.")
     ] = False,
-    overwrite: Overwrite = False,
-    as_json: Json = False,
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Fit a calibrator, search for the cheapest policy that keeps the promise, and certify it on questions kept apart.
 

@@ -10,9 +10,10 @@ from a recording. Use the functions below with ``yield from``; they carry the ty
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Generic, TypeAlias, TypeVar, cast
 
@@ -138,6 +139,19 @@ def advance(flow: Flow[T], reply: Any, error: GateError | None) -> Effect | Done
         return flow.throw(error) if error else flow.send(reply)
     except StopIteration as stop:
         return Done(stop.value)
+
+
+def driven(flow: Flow[T], effect: Effect | Done[T], perform: Callable[[Effect], Flow[Any]]) -> Flow[T]:
+    """The flow from this effect of its on, with ``perform`` between it and whoever performs what it asks."""
+    with contextlib.closing(flow):
+        while not isinstance(effect, Done):
+            reply, error = None, None
+            try:
+                reply = yield from perform(effect)
+            except GateError as raised:
+                error = raised
+            effect = advance(flow, reply, error)
+        return effect.result
 
 
 def effect_key(effect: Ask | Retrieve) -> str:

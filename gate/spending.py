@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from gate.effects import Ask, Done, Effect, Embed, Entail, Flow, Generate, Reply, Together, advance
+from gate.effects import Ask, Done, Effect, Embed, Entail, Flow, Generate, Reply, Together, advance, driven
 from gate.errors import EvidenceUnavailable, GateError, UpstreamTimeout
 from gate.ports import Price
 from gate.types import Budget, Cost, JsonObject, Message
@@ -125,7 +125,9 @@ class Purse:
             for purse, first in zip(purses, firsts, strict=True):
                 if isinstance(first, Generate | Embed | Entail):
                     purse.afford(first)
-            begun = (_metered(*each) for each in zip(flows, firsts, purses, strict=True))
+            begun = (
+                driven(flow, first, purse.perform) for flow, first, purse in zip(flows, firsts, purses, strict=True)
+            )
             results: tuple[Any, ...] = yield Together(tuple(begun))
         finally:
             for flow in flows:  # those never gone on with
@@ -175,20 +177,7 @@ class Purse:
 
 def metered(flow: Flow[T], purse: Purse) -> Flow[T]:
     """The flow, paying for all it asks out of the purse."""
-    return (yield from _metered(flow, advance(flow, None, None), purse))
-
-
-def _metered(flow: Flow[T], effect: Effect | Done[T], purse: Purse) -> Flow[T]:
-    """The flow from this effect of its on."""
-    with contextlib.closing(flow):
-        while not isinstance(effect, Done):
-            reply, error = None, None
-            try:
-                reply = yield from purse.perform(effect)
-            except GateError as raised:
-                error = raised
-            effect = advance(flow, reply, error)
-        return effect.result
+    return (yield from driven(flow, advance(flow, None, None), purse.perform))
 
 
 @dataclass(slots=True)

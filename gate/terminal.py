@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from inspect import cleandoc
-from typing import TYPE_CHECKING, Any, ParamSpec
+from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 
 import orjson
 import typer
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from gate.gateway import Gateway
 
 _BAR = 12
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
+OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Write over what stands there.")]
+PolicyOption = Annotated[str, typer.Option("--policy", "-p", help="A shipped policy's name, or a policy file.")]
 P = ParamSpec("P")
 out, err = Console(), Console(stderr=True)
 STYLE = {Action.ANSWER: "green", Action.ABSTAIN: "yellow"}

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gate.errors import MissingExtra
+from gate.guarantees.selective_risk import in_sequence
 
 try:
     from scipy.stats import binom
@@ -77,10 +78,8 @@ def fixed_sequence(
         raise ValueError(f"a sequence names a hypothesis that is none of the {len(p)}")
     rejected = [False] * len(p)
     for walk in walks:
-        for place in walk:
-            if p[place] > delta / len(walks):
-                break
-            rejected[place] = True
+        for place, _, passed in in_sequence(((place, p[place]) for place in walk), delta / len(walks)):
+            rejected[place] = rejected[place] or passed
     return tuple(rejected)
 
 

@@ -42,13 +42,13 @@ def lower_bound(errors: int, n: int, delta: float) -> float:
     return 0.0 if errors == 0 else float(betaincinv(errors, n - errors + 1, delta))
 
 
-def errors_allowed(n: int, alpha: float, delta: float) -> int | None:
+def errors_allowed(n: int, alpha: float, delta: float, *, bound: Bound = upper_bound) -> int | None:
     """The most errors among ``n`` answers with which the risk is certified below ``alpha``; None if not even none.
 
-    The largest k with P[Bin(n, alpha) <= k] <= delta.
+    The largest k with P[Bin(n, alpha) <= k] <= delta, unless the limit is another ``bound``.
     """
     _check_promise(alpha, delta)
-    passing = bisect_right(range(n), alpha, key=lambda errors: upper_bound(errors, n, delta))
+    passing = bisect_right(range(n), alpha, key=lambda errors: bound(errors, n, delta))
     return passing - 1 if passing else None
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gate.errors import MissingExtra
-from gate.guarantees.selective_risk import in_sequence
+from gate.guarantees.selective_risk import errors_allowed, in_sequence
 from gate.policy import Promise
 
 try:
@@ -120,11 +120,9 @@ def _beta_binomial_cdf(k: int, n: int, a: float, b: float) -> float:
 
 def most_errors(answered: int, promise: Promise, bound: Bound) -> int:
     """With how many wrong of so many answers the promise can still be certified; -1 where not even with none."""
-    passes, fails = -1, answered
-    while fails - passes > 1:
-        middle = (passes + fails) // 2
-        if bound(Counted(answered, answered, middle, 0.0), 1 - promise.confidence) <= promise.max_error:
-            passes = middle
-        else:
-            fails = middle
-    return passes
+
+    def limit(wrong: int, answers: int, delta: float) -> float:
+        return bound(Counted(answers, answers, wrong, 0.0), delta)
+
+    allowed = errors_allowed(answered, promise.max_error, 1 - promise.confidence, bound=limit)
+    return -1 if allowed is None else allowed

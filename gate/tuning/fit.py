@@ -137,13 +137,6 @@ def fit(
     return _fitted(readings, names, Standard.of_fitted(prior), fold, shared, seed).stage
 
 
-def fit_stages(
-    stages: Mapping[str, Readings], names: Sequence[str], bounds: Bounds, *, seed: int = 0
-) -> dict[str, StageWeights]:
-    """`cross_fit_stages` for whoever needs the weights alone."""
-    return {key: made.stage for key, made in cross_fit_stages(stages, names, bounds, seed=seed).items()}
-
-
 def cross_fit_stages(
     stages: Mapping[str, Readings], names: Sequence[str], bounds: Bounds, *, seed: int = 0
 ) -> dict[str, CrossFitted]:

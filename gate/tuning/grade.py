@@ -28,7 +28,6 @@ from gate.types import Cost
 
 LOGGED = "log"
 """Grader of labels that came with the questions."""
-_AT_ONCE = 64
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 
@@ -65,14 +65,23 @@ class Verdict:
     """Id and reason."""
 
 
-def verdict(plan: Plan, collected: Iterable[Collected]) -> Verdict:
-    """Judge every question; those whose evidence was not collected are left out and listed."""
+def verdict(plan: Plan, collected: Iterable[Collected], *, noted: Callable[[Judged], None] = lambda _: None) -> Verdict:
+    """Judge every question; those whose evidence was not collected are left out and listed.
+
+    ``noted`` sees each with its text, of which the verdict keeps none.
+    """
     gaps: list[tuple[str, str]] = []
     signals = tuple(signal.name for signal in plan.signals)
-    rows, parts = _rows(plan, judge(plan, collected), gaps), list[Judgements]()
+    rows, parts = _rows(plan, _noting(judge(plan, collected), noted), gaps), list[Judgements]()
     while part := list(islice(rows, _AT_ONCE)):
         parts.append(judgements_of(part, signals))
     return Verdict(Judgements.joined(parts or [judgements_of((), signals)]), tuple(gaps))
+
+
+def _noting(judged: Iterable[Judged], noted: Callable[[Judged], None]) -> Iterator[Judged]:
+    for one in judged:
+        noted(one)
+        yield one
 
 
 def _rows(plan: Plan, judged: Iterable[Judged], gaps: list[tuple[str, str]]) -> Iterator[JudgedRow]:

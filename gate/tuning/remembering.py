@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 from typing import Any, Protocol, TypeVar
 
 from gate.drivers.replay import recorded_reply
-from gate.effects import Ask, Done, Effect, Flow, Observe, Retrieve, Together, advance
-from gate.errors import GateError
+from gate.effects import Ask, Effect, Flow, Observe, Retrieve, Together, advance, driven
 from gate.types import TapeEntry
 
 T = TypeVar("T")
@@ -30,18 +28,7 @@ class Memory(Protocol):
 
 def remembered(flow: Flow[T], memory: Memory) -> Flow[T]:
     """The flow, with what is remembered answered from memory and the rest performed and noted."""
-    reply: Any = None
-    error: GateError | None = None
-    with contextlib.closing(flow):
-        while True:
-            effect = advance(flow, reply, error)
-            if isinstance(effect, Done):
-                return effect.result
-            reply, error = None, None
-            try:
-                reply = yield from _perform(effect, memory)
-            except GateError as raised:
-                error = raised
+    return (yield from driven(flow, advance(flow, None, None), lambda effect: _perform(effect, memory)))
 
 
 def _perform(effect: Effect, memory: Memory) -> Flow[Any]:

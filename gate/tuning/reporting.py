@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from gate.calibration.logistic import LogisticCalibrator
 from gate.gateway import Gateway
 from gate.tuning.collection import Collected
 from gate.tuning.evaluate import evaluate
-from gate.tuning.judging import Judged, judge, verdict
+from gate.tuning.judging import Judged, verdict
 from gate.tuning.report import render
 from gate.tuning.report.contents import Example, Report, stage_signals
 from gate.tuning.tuned_files import frontier
@@ -19,12 +20,10 @@ _SHOWN = 6
 """Contributions shown of each of the worst answers."""
 
 
-def reported(
-    gateway: Gateway, rows: Callable[[], Iterable[Collected]], *, record: Path, worst: int, data: str, date: str
-) -> str:
-    """The page. ``rows`` is called for each pass over the questions; ``record`` is what tuning left, if anything."""
-    policy, calibrator = gateway.policy, gateway.plan.calibrator
-    judged = verdict(gateway.plan, rows())
+def reported(gateway: Gateway, rows: Iterable[Collected], *, record: Path, worst: int, data: str, date: str) -> str:
+    """The page. ``rows`` are gone through once; ``record`` is what tuning left, if anything."""
+    policy, calibrator, shown = gateway.policy, gateway.plan.calibrator, _Worst(worst)
+    judged = verdict(gateway.plan, rows, noted=shown.note)
     notes = []
     if judged.gaps:
         notes.append(f"{len(judged.gaps)} questions are left out, for they cannot be judged: {judged.gaps[0][1]}.")
@@ -44,16 +43,22 @@ def reported(
             void=gateway.void,
             stages=stage_signals(calibrator, judged.judgements) if isinstance(calibrator, LogisticCalibrator) else (),
             frontier=frontier(record),
-            examples=tuple(_worst(gateway, rows(), worst)),
+            examples=tuple(map(_example, shown.listed)),
             notes=tuple(notes),
         )
     )
 
 
-def _worst(gateway: Gateway, rows: Iterable[Collected], count: int) -> Iterable[Example]:
+@dataclass(slots=True)
+class _Worst:
     """The wrong answers that went out, those the gate was surest of first."""
-    wrong = (one for one in judge(gateway.plan, rows) if one.outcome and one.outcome.answered and one.correct is False)
-    return map(_example, heapq.nlargest(count, wrong, key=_p))
+
+    count: int
+    listed: list[Judged] = field(default_factory=list)
+
+    def note(self, one: Judged) -> None:
+        if one.outcome and one.outcome.answered and one.correct is False:
+            self.listed = heapq.nlargest(self.count, [*self.listed, one], key=_p)
 
 
 def _p(one: Judged) -> float:

@@ -16,7 +16,7 @@ from gate.calibration import LogisticCalibrator
 from gate.calibration.logistic import StageWeights
 from gate.calibration.metrics import auroc, expected_calibration_error
 from gate.calibration.probabilities import probabilities
-from gate.tuning.fit import Labelled, Readings, _drawn, _folds, _penalties, fit, fit_stages, out_of_fold
+from gate.tuning.fit import Labelled, Readings, _drawn, _folds, _penalties, cross_fit_stages, fit, out_of_fold
 from gate.tuning.recalibration import isotonic_of
 from gate.types import Reading, SignalVector, Stage
 
@@ -24,6 +24,12 @@ STAGE = Stage("small")
 BOUNDS = {"strong": (-9.0, 9.0), "share": (0.0, 1.0), "idle": (-9.0, 9.0), "inverted": (-math.inf, 9.0)}
 TRUTH = (1.5, 0.9, 0.0, -1.0)
 """Log-odds a deviation of each signal; ``share`` counts in logit scale."""
+
+
+def fit_stages(
+    stages: Mapping[str, Readings], names: Sequence[str], bounds: Mapping[str, tuple[float, float]]
+) -> dict[str, StageWeights]:
+    return {key: made.stage for key, made in cross_fit_stages(stages, names, bounds).items()}
 
 
 def simulated(n: int, seed: int, *, lost: float = 0.1) -> list[Labelled]:

@@ -36,8 +36,7 @@ def gateway(collection: Collection) -> Gateway:
 
 
 def page(gateway: Gateway, collection: Collection, record: Path, worst: int = 3) -> str:
-    rows = collection.collected
-    return reported(gateway, rows, record=record, worst=worst, data="the data", date="2026-01-02")
+    return reported(gateway, collection.collected(), record=record, worst=worst, data="the data", date="2026-01-02")
 
 
 def test_the_page_names_the_policy_the_data_and_the_worst_answers(

@@ -8,8 +8,8 @@ from typing import ClassVar
 from pydantic import BaseModel, Field
 
 from gate.evidence.rouge import rouge_l
-from gate.tuning.grading.grade import Grade, settled, written
-from gate.tuning.grading.token_f1 import words_of
+from gate.tuning.grading.grade import Grade
+from gate.tuning.grading.token_f1 import overlapping
 from gate.types import Question
 
 
@@ -23,8 +23,4 @@ class RougeLGrader(BaseModel, extra="forbid", frozen=True):
     threshold: float = Field(default=0.3, gt=0, le=1)
 
     def grade(self, question: Question, answer: str, references: Sequence[str]) -> Grade:
-        if (grade := settled(answer, references)) is not None:
-            return grade
-        said = words_of(answer)
-        best = max(rouge_l(said, words_of(reference)) for reference in written(references))
-        return Grade(best >= self.threshold, best, f"ROUGE-L {best:.2f} with the nearest reference")
+        return overlapping(answer, references, "ROUGE-L", rouge_l, self.threshold)

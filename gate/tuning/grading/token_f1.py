@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from pydantic import BaseModel, Field
@@ -24,11 +24,22 @@ class TokenF1Grader(BaseModel, extra="forbid", frozen=True):
     threshold: float = Field(default=0.5, gt=0, le=1)
 
     def grade(self, question: Question, answer: str, references: Sequence[str]) -> Grade:
-        if (grade := settled(answer, references)) is not None:
-            return grade
-        said = words_of(answer)
-        best = max(token_f1(said, words_of(reference)) for reference in written(references))
-        return Grade(best >= self.threshold, best, f"F1 {best:.2f} with the nearest reference")
+        return overlapping(answer, references, "F1", token_f1, self.threshold)
+
+
+def overlapping(
+    answer: str,
+    references: Sequence[str],
+    name: str,
+    overlap: Callable[[Sequence[str], Sequence[str]], float],
+    threshold: float,
+) -> Grade:
+    """Right when the words of an answer overlap with those of the nearest reference by at least ``threshold``."""
+    if (grade := settled(answer, references)) is not None:
+        return grade
+    said = words_of(answer)
+    best = max(overlap(said, words_of(reference)) for reference in written(references))
+    return Grade(best >= threshold, best, f"{name} {best:.2f} with the nearest reference")
 
 
 def words_of(text: str) -> tuple[str, ...]:
