@@ -21,7 +21,17 @@ from gate.errors import GateError
 from gate.types import Cost, Entailments, Generations, JsonObject, Message, Passage, Step, Vectors
 
 T = TypeVar("T")
-_NOT_ASKED = frozenset({"cap", "seed_is_callers"})
+_NOT_ASKED = frozenset({"cap", "seed_is_callers", "states"})
+
+
+@dataclass(frozen=True, slots=True)
+class ReadStates:
+    """Read inside the model while it answers, or while it reads an answer that is given to it."""
+
+    passages: tuple[str, ...] = ()
+    """Texts that stand in the prompt, to measure how far they were looked at."""
+    given: bool = False
+    """The last message is the answer: it is read, one more token is generated after it, and that is left unused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +54,8 @@ class Generate:
     """How many alternatives a token to ask for (0 = the token's own log-probability only); None = none at all."""
     extra: JsonObject = field(default_factory=dict)
     """Fields passed through to the upstream untouched (``tools``, ``response_format`` …)."""
+    states: ReadStates | None = None
+    """What to read inside the model, where the upstream can; an answer is the same with or without it."""
 
     @property
     def limit(self) -> int | None:
@@ -157,8 +169,8 @@ def driven(flow: Flow[T], effect: Effect | Done[T], perform: Callable[[Effect], 
 def effect_key(effect: Ask | Retrieve) -> str:
     """A hash of all that was asked: equal requests have equal keys, in this process and in any other.
 
-    What the budget had left (``cap``) and who gave the seed are not asked: the same request later in a budget has the
-    same key.
+    What the budget had left (``cap``), who gave the seed and whether states are read are not asked: the answer to the
+    same request is the same.
     """
     return _hash(effect, _NOT_ASKED)
 

@@ -1,7 +1,7 @@
 """The nouns of gate, frozen: what flows from a question to an outcome. Each knows nothing of the next.
 
-``Question`` → evidence → ``SignalVector`` → ``Confidence`` → ``Decision`` → ``Outcome``, and all of it in a
-``TraceRecord``. Sequences are tuples, times are seconds, money is US dollars, log-probabilities are natural logs.
+``Question`` → evidence → ``SignalVector`` → ``Confidence`` → ``Decision`` → ``Outcome``; what is kept of it all is in
+`gate.traces`. Sequences are tuples, times are seconds, money is US dollars, log-probabilities are natural logs.
 """
 
 from __future__ import annotations
@@ -88,6 +88,28 @@ class ToolCall:
 
 
 @dataclass(frozen=True, slots=True)
+class InternalStates:
+    """What was read inside a model for one answer, packed: `gate.hidden_states.block` reads it. No text is in it, but
+    some can be told from it: it is as private as the answer (Morris et al. 2023, vec2text)."""
+
+    version: int
+    model: str
+    """The identity of the weights."""
+    depth: int
+    """Blocks the model has."""
+    width: int
+    """Numbers of its residual stream."""
+    layers: tuple[int, ...]
+    """Read after these blocks, counted from 1."""
+    answer_tokens: int
+    """Tokens of the answer they were read over."""
+    features: str
+    """Base64 of half-precision numbers, little-endian."""
+    digest: str
+    """Of everything else."""
+
+
+@dataclass(frozen=True, slots=True)
 class Generation:
     """One answer of a model. ``tokens`` is None when the upstream gave no log-probabilities."""
 
@@ -97,6 +119,10 @@ class Generation:
     tool_calls: tuple[ToolCall, ...] = ()
     refusal: str | None = None
     """Set when the model itself declined."""
+    states: InternalStates | None = None
+    """What was read inside the model; None unless it was asked for and could be had."""
+    no_states: str = ""
+    """Why there are none although they were asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,6 +302,8 @@ class Step:
     signals: SignalVector
     cost: Cost
     """What this step's evidence cost."""
+    void: tuple[str, ...] = ()
+    """Why no certificate holds for what was seen here, whatever ran as it was certified; empty when one may."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -295,6 +323,11 @@ class Outcome:
     @property
     def decision(self) -> Decision:
         return self.steps[-1].decision
+
+    @property
+    def void(self) -> tuple[str, ...]:
+        """What any step's evidence gave as the reason that no certificate holds."""
+        return tuple(dict.fromkeys(reason for step in self.steps for reason in step.void))
 
     @property
     def confidence(self) -> Confidence | None:
@@ -329,63 +362,3 @@ class Certificate:
     ``embedder:``, ``judge:``, ``prompt:`` and ``file:`` with each name."""
     labels: str = ""
     """Who said what is right, and how far they are to be trusted."""
-
-
-# --- traces ------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """An upstream or retriever error, as recorded: enough to raise it again in a replay."""
-
-    upstream: str
-    cause: str
-    status: int | None = None
-    timeout: bool = False
-    said: str = ""
-    """The server's own words, which may quote the user's."""
-
-
-@dataclass(frozen=True, slots=True)
-class TapeEntry:
-    """One effect and its reply.
-
-    ``key`` is a hash of what was asked; one of generations, passages, vectors, entailments and failure is set.
-    """
-
-    key: str
-    kind: str
-    cost: Cost
-    generations: Generations | None = None
-    cap: int | None = None
-    """The most tokens the budget left for each of the generations."""
-    passages: tuple[Passage, ...] | None = None
-    vectors: Vectors | None = None
-    entailments: Entailments | None = None
-    failure: Failure | None = None
-    family: str = ""
-    """The hash of a request for several answers without their number: fewer of them can be told from the same reply."""
-    n: int = 1
-    """How many answers were asked for."""
-
-
-@dataclass(frozen=True, slots=True)
-class TraceRecord:
-    """Everything about one question. ``question``, ``tape`` and texts are kept only when text is asked for."""
-
-    id: str
-    started: str
-    """UTC, ISO 8601."""
-    policy: str
-    policy_fingerprint: str
-    certified: bool
-    steps: tuple[Step, ...]
-    question: Question | None = None
-    tape: tuple[TapeEntry, ...] = ()
-    outcome: Outcome | None = None
-    error: str | None = None
-    """The error that ended it, in gate's own words, when it did not end in an outcome."""
-    action: Action | None = None
-    cost: Cost = Cost()
-    budget: Budget = Budget()
-    """The caller's own, beside the policy's."""

@@ -18,6 +18,7 @@ from gate.effects import (
     Flow,
     Generate,
     Observe,
+    ReadStates,
     Reply,
     Retrieve,
     Together,
@@ -86,6 +87,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "seed_is_callers": st.booleans(),
     "logprobs": st.none() | st.integers(0, 20),
     "extra": st.dictionaries(TEXT, JSON, max_size=3),
+    "states": st.none() | st.builds(ReadStates, st.lists(TEXT, max_size=2).map(tuple), st.booleans()),
 }
 REQUESTS = st.builds(Generate, **FIELDS)
 
@@ -103,7 +105,7 @@ def test_a_key_changes_with_each_field_that_is_asked_and_with_nothing_else(
     name = data.draw(st.sampled_from(list(FIELDS)))
     value = data.draw(FIELDS[name])
     assume(value != getattr(request, name))
-    same = name in {"cap", "seed_is_callers"}  # what is left of the budget and who gave the seed are not asked
+    same = name in {"cap", "seed_is_callers", "states"}  # the answer is the same whatever they are
     assert (effect_key(dataclasses.replace(request, **{name: value})) == effect_key(request)) == same
 
 
@@ -174,7 +176,7 @@ def test_a_family_is_all_requests_that_differ_in_their_number_of_answers_alone(n
         "extra": {"tools": []},
     }
     changed = dataclasses.replace(ASKED, **{name: other.get(name, 7)})
-    unasked = name in {"n", "cap", "seed_is_callers"}
+    unasked = name in {"n", "cap", "seed_is_callers", "states"}
     assert (family_key(changed) == family_key(ASKED)) is unasked
     assert (effect_key(changed) == effect_key(ASKED)) is (unasked and name != "n")
     assert family_key(changed) != effect_key(changed)

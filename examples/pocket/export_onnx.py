@@ -11,6 +11,7 @@ Outputs  logits float32 [batch, time, vocabulary]
          hidden_states float32 [layers + 1, batch, time, hidden]: the residual stream. Index 0 is the embeddings, i the
          output of block i (counted from 1); the last one is taken *before* the final norm (Hugging Face gives it after)
          present_keys, present_values like past_*, with past + time in place of past
+         attention float32 [layers, batch, time, past + time]: what each token paid to each, the mean over heads
 
 Where torch and transformers are installed the graph is run against Hugging Face, with and without cache.
 """
@@ -110,8 +111,9 @@ def positions(graph: Graph, theta: float, head_dim: int) -> tuple[str, str, str]
 
 def attention(
     graph: Graph, x: str, layer: int, config: dict[str, Any], place: tuple[str, str, str]
-) -> tuple[str, str, str]:
-    """The attention of one block, and the keys and values of all tokens so far [1, batch, heads, past + time, dim]."""
+) -> tuple[str, tuple[str, str, str]]:
+    """The attention of one block. With it the keys and values of all tokens so far [1, batch, heads, past + time, dim]
+    and the weights [1, batch, time, past + time], the mean over heads."""
     heads, dim = config["num_attention_heads"], config["head_dim"]
     cos, sin, mask = place
     prefix = f"model.layers.{layer}.self_attn."
@@ -132,7 +134,9 @@ def attention(
     weights = graph.op("Softmax", graph.op("Add", scores, mask), axis=-1)
     mixed = graph.op("Transpose", graph.op("MatMul", weights, values), perm=[0, 2, 1, 3])
     out = graph.linear(graph.op("Reshape", mixed, graph.ints(0, 0, heads * dim)), f"{prefix}o_proj.weight")
-    return out, graph.op("Unsqueeze", keys, graph.ints(0)), graph.op("Unsqueeze", values, graph.ints(0))
+    mean = graph.op("ReduceMean", weights, graph.ints(1), keepdims=0)
+    keys, values, mean = (graph.op("Unsqueeze", each, graph.ints(0)) for each in (keys, values, mean))
+    return out, (keys, values, mean)
 
 
 def feed_forward(graph: Graph, x: str, layer: int) -> str:
@@ -155,16 +159,16 @@ def build(folder: Path) -> onnx.ModelProto:
     embeddings = graph.weight("model.embed_tokens.weight")
     place = positions(graph, theta, dim)
     x = graph.op("Gather", embeddings, "input_ids", axis=0)
-    states, all_keys, all_values = [x], [], []
+    states, beside = [x], []
     for layer in range(layers):
         norm = graph.norm(x, f"model.layers.{layer}.input_layernorm.weight", epsilon)
-        attended, keys, values = attention(graph, norm, layer, config, place)
+        attended, each = attention(graph, norm, layer, config, place)
         x = graph.op("Add", x, attended)
         norm = graph.norm(x, f"model.layers.{layer}.post_attention_layernorm.weight", epsilon)
         x = graph.op("Add", x, feed_forward(graph, norm, layer))
         states.append(x)
-        all_keys.append(keys)
-        all_values.append(values)
+        beside.append(each)
+    all_keys, all_values, all_weights = (list(of_layers) for of_layers in zip(*beside, strict=True))
     stacked = [graph.op("Unsqueeze", state, graph.ints(0)) for state in states]
     head = graph.op("Transpose", embeddings, perm=[1, 0])
     graph.nodes += [
@@ -172,6 +176,7 @@ def build(folder: Path) -> onnx.ModelProto:
         helper.make_node("Concat", stacked, ["hidden_states"], axis=0),
         helper.make_node("Concat", all_keys, ["present_keys"], axis=0),
         helper.make_node("Concat", all_values, ["present_values"], axis=0),
+        helper.make_node("Concat", all_weights, ["attention"], axis=0),
     ]
 
     def tensor(name: str, *shape: int | str) -> onnx.ValueInfoProto:
@@ -185,6 +190,7 @@ def build(folder: Path) -> onnx.ModelProto:
         tensor("logits", "batch", "time", config["vocab_size"]),
         tensor("hidden_states", layers + 1, "batch", "time", config["hidden_size"]),
         *(tensor(name, layers, "batch", heads, "total", dim) for name in ("present_keys", "present_values")),
+        tensor("attention", layers, "batch", "time", "total"),
     ]
     made = helper.make_graph(graph.nodes, "pocket", inputs, outputs, list(graph.initializers.values()))
     return helper.make_model(made, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=9, producer_name="gate")
@@ -212,7 +218,7 @@ def difference(folder: Path) -> float:
         found = []
         for piece in pieces:
             feed = {"input_ids": piece, "past_keys": keys, "past_values": values}
-            logits, hidden, keys, values = session.run(None, feed)
+            logits, hidden, keys, values, _ = session.run(None, feed)
             found.append((logits, hidden))
         logits = np.concatenate([f[0] for f in found], axis=1)
         hidden = np.concatenate([f[1] for f in found], axis=2)

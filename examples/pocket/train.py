@@ -33,6 +33,9 @@ CONTEXT = 512
 CHAT_TEMPLATE = (
     "{% set ns = namespace(last='') %}{% for m in messages %}{% if m['role'] == 'user' %}"
     "{% set ns.last = m['content'] %}{% endif %}{% endfor %}<q>{{ ns.last | replace('\\n', ' ') }}<a>"
+    # an answer that is given: to be gone on with, or read
+    "{% if not add_generation_prompt and messages and messages[-1]['role'] == 'assistant' %}"
+    "{{ messages[-1]['content'] }}{% endif %}"
 )
 
 

@@ -46,6 +46,17 @@ class Answer:
     """The tokens of the text as they were generated (the first one with its leading space), without ``<e>``."""
 
 
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """What goes on in the model over a sequence."""
+
+    states: Array
+    """The residual stream, [layers + 1, time, hidden]. Index 0 is the embeddings, i the output of block i, the last one
+    taken before the final norm."""
+    attention: Array
+    """[layers, time, time]: what each token paid to each, the mean over heads."""
+
+
 @dataclass(slots=True)
 class _Row:
     """An answer under way."""
@@ -88,16 +99,28 @@ class PocketModel:
 
         Raises `UpstreamError` with status 400 when there is no user message or when it leaves no room for an answer.
         """
-        asked = next((m.content for m in reversed(messages) if m.role == "user"), None)
-        if asked is None:
-            raise self._refusal("the conversation holds no user message; the pocket model answers the last one")
+        asked = self.asked(messages)
         if len(asked) > self._longest * self.context:  # cannot fit: spare the tokenizer the work
             raise self._too_long(f"at least {len(asked) // self._longest}")
-        text = asked.replace("\n", " ").encode("utf-8", "replace").decode("utf-8")  # half a surrogate pair becomes "?"
-        ids = [QUESTION, *self._tokenizer.encode(text).ids, ANSWER]
+        ids = [QUESTION, *self._tokenizer.encode(asked).ids, ANSWER]
         if len(ids) >= self.context:
             raise self._too_long(str(len(ids)))
         return ids
+
+    def asked(self, messages: Sequence[Message]) -> str:
+        """The text that is read of a conversation: its last user message, on one line. Errors: `encode_chat`."""
+        asked = next((m.content for m in reversed(messages) if m.role == "user"), None)
+        if asked is None:
+            raise self._refusal("the conversation holds no user message; the pocket model answers the last one")
+        return one_line(asked)
+
+    def offsets(self, text: str) -> list[tuple[int, int]]:
+        """The characters [from, to) of each token of a text from `asked`. In a prompt they begin after one more."""
+        return list(self._tokenizer.encode(text).offsets)
+
+    def encode_answer(self, text: str) -> list[int]:
+        """The tokens of an answer that stands there already."""
+        return list(self._tokenizer.encode(one_line(text.strip())).ids)
 
     def generate(
         self, prompt: Sequence[int], how: Sampling, cancelled: Callable[[], bool] = lambda: False
@@ -115,7 +138,7 @@ class PocketModel:
         limit = room if how.max_tokens is None else min(room, how.max_tokens)
         if cancelled():
             raise self._cancelled()
-        logits, _, keys, values = self._prefill(prompt)
+        logits, _, keys, values, _ = self._prefill(prompt)
         first = logits[:, -1]
         rows = 1 if how.temperature == 0 else how.n
         draws = streams(how.seed, rows)
@@ -127,15 +150,16 @@ class PocketModel:
         return tuple(answers * how.n if rows < how.n else answers)
 
     def hidden_states(self, ids: Sequence[int]) -> Array:
-        """The residual stream over ``ids``: [layers + 1, time, hidden].
+        """`Inside.states` over ``ids``. Errors: `inside`."""
+        return self.inside(ids).states
 
-        Index 0 is the embeddings, i the output of block i, the last one taken before the final norm.
-        Raises `UpstreamError` with status 400 beyond the context length.
-        """
-        return self._prefill(ids)[1][:, 0]
+    def inside(self, ids: Sequence[int]) -> Inside:
+        """What goes on over ``ids``. Raises `UpstreamError` with status 400 beyond the context length."""
+        _, states, _, _, attention = self._prefill(ids)
+        return Inside(states[:, 0], attention[:, 0])
 
     def log_probabilities(self, ids: Sequence[int]) -> NDArray[np.float64]:
-        """Log-probability of every next token after each of ``ids``: [time, vocabulary]. Errors: `hidden_states`."""
+        """Log-probability of every next token after each of ``ids``: [time, vocabulary]. Errors: `inside`."""
         return log_softmax(self._prefill(ids)[0][0])
 
     def _decode(
@@ -162,7 +186,7 @@ class PocketModel:
                 break
             if len(going) < len(alive):
                 alive, chosen, keys, values = [alive[j] for j in going], chosen[going], keys[:, going], values[:, going]
-            logits, _, keys, values = self._run(chosen[:, None], keys, values)
+            logits, _, keys, values, _ = self._run(chosen[:, None], keys, values)
             logits = logits[:, -1]
         return [self._finish(row, how) for row in rows]
 
@@ -197,7 +221,7 @@ class PocketModel:
         return self._tokenizer.decode(ids).removeprefix(" ")
 
     def _run(self, ids: Ints, keys: Array, values: Array) -> list[Array]:
-        """logits [batch, time, vocabulary], hidden states, keys and values, as examples/pocket/export_onnx.py says."""
+        """logits, hidden states, keys, values and attention, with the shapes in examples/pocket/export_onnx.py."""
         feed = {"input_ids": ids, "past_keys": keys, "past_values": values}
         return self._session.run(None, feed)  # type: ignore[no-any-return]
 
@@ -218,6 +242,11 @@ class PocketModel:
 
     def _cancelled(self) -> UpstreamError:
         return UpstreamError(self.name, "cancelled by the caller")
+
+
+def one_line(text: str) -> str:
+    """Without line breaks; half a surrogate pair becomes "?"."""
+    return text.replace("\n", " ").encode("utf-8", "replace").decode("utf-8")
 
 
 @cache

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import ClassVar, Self
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar, Self
 
 from pydantic import BaseModel
 
-from gate.effects import Generate
+from gate.effects import Generate, ReadStates
 from gate.errors import UpstreamError
 from gate.pocket.weights import Size, fingerprint
 from gate.ports import Price, Profile
 from gate.types import Generation, Generations, Message, Usage
+
+if TYPE_CHECKING:
+    from gate.pocket.model import Answer, PocketModel
 
 
 class PocketOptions(BaseModel, extra="forbid"):
@@ -27,7 +30,7 @@ class PocketUpstream:
 
     kind: ClassVar[str] = "pocket"
     Options: ClassVar[type[BaseModel]] = PocketOptions
-    profile: ClassVar[Profile] = Profile(logprobs=True, top_logprobs=20, n=64, tools=False, seed=True)
+    profile: ClassVar[Profile] = Profile(logprobs=True, top_logprobs=20, n=64, tools=False, seed=True, states=True)
 
     name: str
     size: Size = "small"
@@ -71,13 +74,42 @@ class PocketUpstream:
             top_logprobs=effect.logprobs,
         )
         model = PocketModel.load(self.size)
+        given = effect.states is not None and effect.states.given
         try:
-            prompt = model.encode_chat(effect.messages)
+            prompt = model.encode_chat(effect.messages[:-1] if given else effect.messages)
+            if given:
+                return self._taken_in(model, prompt, effect)
             answers = model.generate(prompt, how, cancelled)
         except UpstreamError as error:  # the model knows its own name; the policy's name is what people look for
             raise UpstreamError(self.name, error.cause, status=error.status) from error
-        choices = tuple(Generation(a.text, a.finish_reason, a.tokens) for a in answers)
+        choices = tuple(self._choice(model, prompt, answer, effect) for answer in answers)
         return Generations(choices, Usage(len(prompt), sum(len(a.ids) for a in answers)), model.name)
+
+    def _choice(self, model: PocketModel, prompt: list[int], answer: Answer, effect: Generate) -> Generation:
+        made = Generation(answer.text, answer.finish_reason, answer.tokens)
+        return made if effect.states is None else self._with_states(made, model, prompt, answer.ids, effect)
+
+    def _taken_in(self, model: PocketModel, prompt: list[int], effect: Generate) -> Generations:
+        """An answer that stands there already, read."""
+        answer = model.encode_answer(effect.messages[-1].content)
+        made = self._with_states(Generation("", "length"), model, prompt, answer, effect)
+        return Generations((made,), Usage(len(prompt) + len(answer), 1), model.name)
+
+    def _with_states(
+        self, made: Generation, model: PocketModel, prompt: list[int], answer: Sequence[int], effect: Generate
+    ) -> Generation:
+        from gate.hidden_states.block import packed
+        from gate.pocket.model import one_line
+        from gate.pocket.states import places_of, read
+
+        asked = effect.states or ReadStates()
+        text = model.asked(effect.messages)
+        passages = places_of([one_line(passage) for passage in asked.passages], text, model.offsets(text))
+        try:
+            block = read(model, prompt, answer, given=asked.given, passages=[place + 1 for place in passages])
+        except ValueError as error:
+            return replace(made, no_states=str(error))
+        return replace(made, states=packed(block))
 
 
 def _only_text(message: Message) -> bool:

@@ -1,0 +1,67 @@
+"""What is kept of a question: every request and its reply, every step, and the outcome."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gate.types import Action, Budget, Cost, Entailments, Generations, Outcome, Passage, Question, Step, Vectors
+
+STATES_NOT_KEPT = "internal states were not kept when this was recorded"
+"""`Generation.no_states` of an answer whose states were dropped from its record."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An upstream or retriever error, as recorded: enough to raise it again in a replay."""
+
+    upstream: str
+    cause: str
+    status: int | None = None
+    timeout: bool = False
+    said: str = ""
+    """The server's own words, which may quote the user's."""
+
+
+@dataclass(frozen=True, slots=True)
+class TapeEntry:
+    """One effect and its reply.
+
+    ``key`` is a hash of what was asked; one of generations, passages, vectors, entailments and failure is set.
+    """
+
+    key: str
+    kind: str
+    cost: Cost
+    generations: Generations | None = None
+    cap: int | None = None
+    """The most tokens the budget left for each of the generations."""
+    passages: tuple[Passage, ...] | None = None
+    vectors: Vectors | None = None
+    entailments: Entailments | None = None
+    failure: Failure | None = None
+    family: str = ""
+    """The hash of a request for several answers without their number: fewer of them can be told from the same reply."""
+    n: int = 1
+    """How many answers were asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class TraceRecord:
+    """Everything about one question. ``question``, ``tape`` and texts are kept only when text is asked for."""
+
+    id: str
+    started: str
+    """UTC, ISO 8601."""
+    policy: str
+    policy_fingerprint: str
+    certified: bool
+    steps: tuple[Step, ...]
+    question: Question | None = None
+    tape: tuple[TapeEntry, ...] = ()
+    outcome: Outcome | None = None
+    error: str | None = None
+    """The error that ended it, in gate's own words, when it did not end in an outcome."""
+    action: Action | None = None
+    cost: Cost = Cost()
+    budget: Budget = Budget()
+    """The caller's own, beside the policy's."""
