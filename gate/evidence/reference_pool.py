@@ -17,7 +17,6 @@ import hashlib
 import json
 import unicodedata
 import zipfile
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,6 +28,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gate.errors import ConfigError
+from gate.evidence import array_files
 
 Floats = npt.NDArray[np.float32]
 VERSION: Literal[1] = 1
@@ -55,6 +55,7 @@ _SHAPES: Mapping[str, tuple[str, str]] = {
     "text_intercepts": ("<f4", "p m"),
 }
 """Every array with its type and the names of its sides: a name is the same number wherever it stands."""
+_KINDS = {"label": "|u1", **{name: kind for name, (kind, _) in _SHAPES.items()}}
 
 
 class _Label(BaseModel):
@@ -116,7 +117,7 @@ class ReferencePool:
     text_intercepts: Floats
 
     def __post_init__(self) -> None:
-        sides = _sides(self._arrays())
+        sides = array_files.sides(self._arrays(), _SHAPES)
         if sides["m"] != len(self.upstreams) or len(set(self.upstreams)) < len(self.upstreams):
             raise ValueError(f"there are {sides['m']} columns for the upstreams {list(self.upstreams)}")
         if sides["w"] != 2 * sides["d"] or sides["p"] < 3 or min(sides[side] for side in "ndmr") < 1:
@@ -179,15 +180,14 @@ class ReferencePool:
             fingerprint=self.fingerprint,
         )
         written = np.frombuffer(label.model_dump_json().encode(), dtype=np.uint8)
-        with path.open("wb") as file:
-            np.savez(file, allow_pickle=False, label=written, **self._arrays())
+        path.write_bytes(array_files.written({"label": written, **self._arrays()}))
 
     @classmethod
     def load(cls, path: Path) -> ReferencePool:
         """Read a pool file. Raises `ConfigError` naming the file and what is wrong. Nothing in it is executed."""
         try:
             with zipfile.ZipFile(path) as archive:
-                arrays = _read(archive)
+                arrays = array_files.read(archive, _KINDS, LARGEST)
             label = _Label.model_validate_json(arrays.pop("label").tobytes())
             pool = cls(label.upstreams, label.embedder, label.second_embedder, **arrays)
         except OSError as error:
@@ -196,7 +196,7 @@ class ReferencePool:
             first = error.errors()[0]
             reason = f"{'.'.join(map(str, first['loc'])) or 'label'}: {first['msg']}"
             raise ConfigError(f"not a usable reference pool: {reason}", where=str(path)) from error
-        except (zipfile.BadZipFile, zlib.error, ValueError, EOFError, RuntimeError) as error:
+        except array_files.FAULTS as error:
             raise ConfigError(f"not a usable reference pool: {error}", where=str(path)) from error
         if pool.fingerprint != label.fingerprint:
             raise ConfigError("the reference pool is not as it was saved: its fingerprint differs", where=str(path))
@@ -234,43 +234,6 @@ def question_key(text: str) -> int:
     """A hash of a question that is blind to case, width and spacing: what counts as the same question. 64 bits."""
     folded = " ".join(unicodedata.normalize("NFKC", text).casefold().split())
     return int.from_bytes(hashlib.sha256(folded.encode("utf-8", "surrogatepass")).digest()[:8], "big")
-
-
-def _sides(arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, int]:
-    """How long each named side is. Raises ValueError where an array has another type, or sides disagree."""
-    found: dict[str, int] = {}
-    for name, (kind, sides) in _SHAPES.items():
-        array, wanted = arrays[name], sides.split()
-        if array.dtype != np.dtype(kind) or array.ndim != len(wanted):
-            raise ValueError(f"{name!r} must be {kind} with the sides {sides}, not {array.dtype}{list(array.shape)}")
-        for side, length in zip(wanted, array.shape, strict=True):
-            if found.setdefault(side, length) != length:
-                raise ValueError(f"the side {side!r} of {name!r} is {length} long, elsewhere {found[side]}")
-    return found
-
-
-def _read(archive: zipfile.ZipFile) -> dict[str, npt.NDArray[Any]]:
-    """The arrays of an ``.npz``, each only after its header was found to fit what is there."""
-    listed = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
-    wanted = {"label": "|u1", **{name: kind for name, (kind, _) in _SHAPES.items()}}
-    if listed.keys() != wanted.keys() or len(listed) != len(archive.infolist()):
-        raise ValueError(f"it must hold the arrays {sorted(wanted)}, and holds {sorted(listed)}")
-    if (size := sum(info.file_size for info in listed.values())) > LARGEST:
-        raise ValueError(f"it is too large: {size} bytes, and at most {LARGEST} are read")
-    return {name: _array(archive, info, wanted[name]) for name, info in listed.items()}
-
-
-def _array(archive: zipfile.ZipFile, info: zipfile.ZipInfo, kind: str) -> npt.NDArray[Any]:
-    with archive.open(info) as file:
-        if np.lib.format.read_magic(file) != (1, 0):
-            raise ValueError(f"{info.filename!r} is not in version 1.0 of the array format")
-        shape, fortran, dtype = np.lib.format.read_array_header_1_0(file)
-        content = file.read()
-    if dtype != np.dtype(kind) or fortran:
-        raise ValueError(f"{info.filename!r} must be rows of {kind}, not {dtype}")
-    if len(content) != dtype.itemsize * int(np.prod(shape, dtype=object)):
-        raise ValueError(f"{info.filename!r} has {len(content)} bytes for the shape {shape}")
-    return np.frombuffer(content, dtype=dtype).reshape(shape)
 
 
 def _within(values: npt.NDArray[Any], low: float, high: float) -> bool:
