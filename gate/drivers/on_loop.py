@@ -112,7 +112,7 @@ class AsyncDriver:
                 asked, names = self._world.relieved(asked, error)
                 dropped |= names
             else:
-                self._world.learn(effect, dropped)
+                self._world.learn(effect, asked, dropped)
                 return value
 
     async def _once(self, endpoint: Endpoint, effect: Ask, until: float) -> Value:

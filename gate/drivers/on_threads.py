@@ -154,7 +154,7 @@ class ThreadedDriver:
                 asked, names = self._world.relieved(asked, error)
                 dropped |= names
             else:
-                self._world.learn(effect, dropped)
+                self._world.learn(effect, asked, dropped)
                 return value
 
     def _once(self, endpoint: Endpoint, effect: Ask, until: float, run: _Run) -> Value:

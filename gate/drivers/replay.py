@@ -28,7 +28,8 @@ from gate.effects import (
 )
 from gate.errors import EvidenceUnavailable, GateError, ReplayGap, UpstreamError, UpstreamTimeout
 from gate.ports import Price
-from gate.types import Generation, Generations, TapeEntry, Usage
+from gate.traces import STATES_NOT_KEPT, TapeEntry
+from gate.types import Generation, Generations, Usage
 
 T = TypeVar("T")
 
@@ -96,6 +97,8 @@ class ReplayDriver:
             family.remove(entry)
         if isinstance(effect, Generate) and entry.generations and entry.cap != effect.cap:
             _check_lengths(entry, entry.generations, effect)
+        if isinstance(effect, Generate) and effect.states is not None and entry.generations:
+            _check_states(entry.generations)
         return entry
 
     def _first_of_more(self, effect: Ask | Retrieve) -> TapeEntry | None:
@@ -161,6 +164,15 @@ def cut_by_budget(entry: TapeEntry, max_tokens: int | None) -> bool:
 def _longest(answer: Generation, usage: Usage) -> float:
     """The most tokens the answer can have had."""
     return (usage.completion_tokens or math.inf) if answer.tokens is None else len(answer.tokens)
+
+
+def _check_states(held: Generations) -> None:
+    """Raise `ReplayGap` where it cannot be told what was read inside the model: it was not kept, or not asked for."""
+    if any(answer.states is None and answer.no_states in ("", STATES_NOT_KEPT) for answer in held.choices):
+        raise ReplayGap(
+            "this cannot be told from the recording: it holds no internal states of an answer. They are kept by "
+            "--states beside --text, of policies that read them"
+        )
 
 
 def _check_lengths(entry: TapeEntry, held: Generations, effect: Generate) -> None:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from gate.effects import Ask, Embed, Entail, Generate, Reply, Retrieve, effect_key, family_key
+from gate.effects import Ask, Embed, Entail, Generate, ReadStates, Reply, Retrieve, effect_key, family_key
 from gate.errors import EvidenceUnavailable, GateError, UpstreamError, UpstreamTimeout
+from gate.hidden_states.block import STOPPED
 from gate.ports import Embedder, Endpoint, EntailmentJudge, LocalEndpoint, Retriever, Upstream
-from gate.types import Cost, Entailments, Failure, Generations, Passage, Step, TapeEntry, Vectors
-from gate.upstreams.openai_wire import refused_field, without
+from gate.traces import Failure, TapeEntry
+from gate.types import Cost, Entailments, Generation, Generations, Passage, Step, Vectors
+from gate.upstreams.openai_wire import most_tokens, refused_field, without
 
 T = TypeVar("T")
 Value = Generations | Vectors | Entailments
@@ -20,6 +23,7 @@ Kind = tuple[str, frozenset[str]]
 NO_DEADLINE = float("inf")
 _MOST_KINDS = 1000
 """How many kinds of request something is learned of: callers choose the names, and must not fill the memory."""
+NO_STATES = "the server sent no internal states: start it with the line that 'gate vllm-args' prints"
 
 
 @dataclass(slots=True)
@@ -47,6 +51,8 @@ class World:
 
     Learned by kind of request: what is refused beside the ``tools`` of one caller is not refused to all others.
     """
+    longest: dict[str, int] = field(default_factory=dict)
+    """Tokens of an answer that an upstream turned out to allow at most: what a budget leaves may be more."""
 
     def endpoint(self, effect: Ask) -> Endpoint:
         """Who is asked."""
@@ -67,24 +73,40 @@ class World:
         if isinstance(effect, Generate):
             for name in self.refused.get(_kind(effect), ()):
                 effect = without(effect, name)
+            effect = _capped(effect, self.longest.get(effect.upstream))
         return effect
 
     def relieved(self, effect: Ask, error: UpstreamError) -> tuple[Ask, frozenset[str]]:
-        """The effect without the field of gate's own that was refused, and its name. Raises the error when the
-        refusal names none that this request had."""
-        name = refused_field(error) if isinstance(effect, Generate) else None
-        if name is not None and isinstance(effect, Generate) and (less := without(effect, name)) != effect:
+        """The effect without the field of gate's own that was refused, and its name, or with a ``cap`` that is not
+        too large. Raises the error when the refusal is of nothing like that in this request."""
+        if not isinstance(effect, Generate):
+            raise error
+        if (less := _capped(effect, most_tokens(error))) != effect:
+            return less, frozenset({"cap"})
+        name = refused_field(error)
+        if name is not None and (less := without(effect, name)) != effect:
             return less, frozenset({name})
         raise error
 
-    def learn(self, effect: Ask, names: frozenset[str]) -> None:
+    def learn(self, effect: Ask, answered: Ask, names: frozenset[str]) -> None:
         """Leave these fields out from now on: without them the upstream has answered what it had refused."""
-        if names and isinstance(effect, Generate) and len(self.refused) < _MOST_KINDS:
+        if not isinstance(effect, Generate) or not isinstance(answered, Generate):
+            return
+        if "cap" in names and answered.cap is not None:
+            self.longest[effect.upstream] = answered.cap
+        if (names := names - {"cap"}) and len(self.refused) < _MOST_KINDS:
             self.refused[_kind(effect)] = self.refused.get(_kind(effect), frozenset()) | names
 
 
 def _kind(effect: Generate) -> Kind:
     return effect.upstream, frozenset(effect.extra)
+
+
+def _capped(effect: Generate, most: int | None) -> Generate:
+    """With no cap above the most. Where the caller's own limit is above it, that is for the upstream to refuse."""
+    if most is None or effect.cap is None or effect.cap <= most or (effect.max_tokens or 0) > most:
+        return effect
+    return dataclasses.replace(effect, cap=most)
 
 
 def completed(endpoint: LocalEndpoint[Any, Value], effect: Ask, cancelled: Callable[[], bool]) -> Value:
@@ -125,9 +147,12 @@ def _contained(name: str, call: Callable[[], T]) -> T:
 def in_full(effect: Ask, value: Value) -> Value:
     """The reply, when it holds as much as was asked for: whoever reads it pairs its parts with what was asked.
 
-    A wire endpoint reads a reply without knowing what was asked, so this is where a part too few is seen.
+    A wire endpoint reads a reply without knowing what was asked, so this is where a part too few is seen. Internal
+    states may be missing: then every answer says so.
     """
     match effect, value:
+        case Generate(states=ReadStates(), stop=stop), Generations(choices=choices):
+            return dataclasses.replace(value, choices=tuple(_accounting_for_states(each, stop) for each in choices))
         case Embed(embedder=name, texts=asked), Vectors(rows=given):
             parts = "vectors", "texts"
         case Entail(judge=name, pairs=asked), Entailments(verdicts=given):
@@ -137,6 +162,13 @@ def in_full(effect: Ask, value: Value) -> Value:
     if len(given) != len(asked):
         raise UpstreamError(name, f"gave {len(given)} {parts[0]} for {len(asked)} {parts[1]}")
     return value
+
+
+def _accounting_for_states(choice: Generation, stop: tuple[str, ...]) -> Generation:
+    if choice.states is not None or choice.no_states:
+        return choice
+    stopped = bool(stop) and choice.finish_reason == "stop"
+    return dataclasses.replace(choice, no_states=STOPPED if stopped else NO_STATES)
 
 
 def cost_of(world: World, effect: Ask, calls: int, began: float, value: Value | None = None) -> Cost:

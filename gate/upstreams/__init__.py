@@ -4,7 +4,8 @@ from gate.upstreams.openai_chat import OpenAIChat
 from gate.upstreams.openai_completions import OpenAICompletions
 from gate.upstreams.pocket import PocketUpstream
 from gate.upstreams.recorded import RecordedUpstream
+from gate.upstreams.vllm import VllmChat
 
-UPSTREAMS = (OpenAIChat, OpenAICompletions, PocketUpstream, RecordedUpstream)
+UPSTREAMS = (OpenAIChat, OpenAICompletions, VllmChat, PocketUpstream, RecordedUpstream)
 
-__all__ = ["UPSTREAMS", "OpenAIChat", "OpenAICompletions", "PocketUpstream", "RecordedUpstream"]
+__all__ = ["UPSTREAMS", "OpenAIChat", "OpenAICompletions", "PocketUpstream", "RecordedUpstream", "VllmChat"]

@@ -70,7 +70,10 @@ class OpenAIChat:
         return HttpRequest(f"{self.options.base_url}/chat/completions", request_headers(self.options, self.key), body)
 
     def decode(self, status: int, headers: Mapping[str, str], body: bytes) -> Generations:
-        data = reply_object(self.name, status, headers, body, self.key)
+        return self.read(reply_object(self.name, status, headers, body, self.key))
+
+    def read(self, data: Mapping[str, Any]) -> Generations:
+        """What a reply's JSON object, as `reply_object` gives it, says. Raises `UpstreamError` for a broken choice."""
         choices = tuple(self._choice(choice) for choice in data["choices"])
         return Generations(choices, usage_of(data), text_of(data.get("model")))
 

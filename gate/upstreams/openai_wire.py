@@ -31,6 +31,10 @@ _NOT_TAKEN = (
     r"(?:un(?:supported|known|recogni[sz]ed|expected)|(?:not|n't) (?:be )?(?:support(?:ed)?|permitted|allowed)"
     r"|cannot find field|extra (?:fields?|inputs?)|extra_forbidden)"
 )
+_TOO_MANY_TOKENS = re.compile(
+    r"max_(?:completion_)?tokens ?= ?\d+ cannot be greater than max_model_len ?= ?(\d{1,9})\b"  # vLLM
+    r"|max_(?:completion_)?tokens is too large: \d+\. this model supports at most (\d{1,9}) completion tokens"  # OpenAI
+)
 _NAMED = r"(?<![\w\\-]){name}(?![\w-])"
 _UNSENDABLE = frozenset({"model", "messages", "prompt", "n", "stream", "stream_options"})
 _CAUSE = 300
@@ -316,6 +320,14 @@ def refused_field(error: UpstreamError) -> str | None:
         return error.param if error.param in _OURS else None
     said = error.said.lower()
     return next((name for name in _OURS if _called_not_taken(name, said)), None)
+
+
+def most_tokens(error: UpstreamError) -> int | None:
+    """The most tokens an answer may have to a server that refuses to be allowed more, when it says how many."""
+    if error.status not in {400, 422} or error.param not in {None, "max_tokens", "max_completion_tokens"}:
+        return None
+    found = _TOO_MANY_TOKENS.search(error.said.lower())
+    return None if found is None else max(1, int(found[1] or found[2]))
 
 
 def _called_not_taken(name: str, said: str) -> bool:

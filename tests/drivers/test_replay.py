@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 from gate.drivers import Recording, ReplayDriver
 from gate.drivers.replay import cut_by_budget
 from gate.drivers.world import tape_entry
-from gate.effects import Generate, generate
+from gate.effects import Generate, ReadStates, generate
 from gate.errors import ReplayGap, UpstreamTimeout
 from gate.pipeline import answer
 from gate.ports import Price
-from gate.types import Action, Budget, Cost, Generation, Generations, Question, TapeEntry, TokenLogprob, Usage
+from gate.traces import STATES_NOT_KEPT, TapeEntry
+from gate.types import Action, Budget, Cost, Generation, Generations, Question, TokenLogprob, Usage
 from tests.drivers.running import ASKED, MESSAGES, run
+from tests.hidden_states.blocks import states
 from tests.scripted import Scripted, always, plan_over, world_of
 
 
@@ -216,3 +218,25 @@ def test_whether_the_budget_cut_an_answer(
 def test_an_answer_of_unknown_length_may_have_been_cut() -> None:
     _, entry = recorded(0, cap=50, finish="length", tokens=False)
     assert cut_by_budget(entry, None)
+
+
+@pytest.mark.parametrize(
+    ("held", "tells"),
+    [
+        (Generation("x", states=states()), True),
+        (Generation("x", no_states="the server sent none"), True),
+        (Generation("x", no_states=STATES_NOT_KEPT), False),
+        (Generation("x"), False),
+    ],
+    ids=["there", "never came", "not kept", "not asked for"],
+)
+def test_what_internal_states_would_have_said_is_not_guessed(held: Generation, tells: bool) -> None:
+    plain = Generate("small", MESSAGES)
+    entry = tape_entry(plain, Cost(calls=1), Generations((held,)))
+    assert ReplayDriver([entry]).run(generate(plain), Recording()).value.choices == (held,)
+    reading = ReplayDriver([entry]).run
+    if tells:
+        assert reading(generate(replace(plain, states=ReadStates())), Recording()).value.choices == (held,)
+    else:
+        with pytest.raises(ReplayGap, match="--states"):
+            reading(generate(replace(plain, states=ReadStates())), Recording())

@@ -9,12 +9,22 @@ from typing import Any
 import pytest
 
 from gate.drivers import Recording, ReplayDriver, World
-from gate.drivers.world import NO_DEADLINE, cost_of, in_full
-from gate.effects import Embed, Entail, Flow, Generate, Retrieve, generate, retrieve
+from gate.drivers.world import NO_DEADLINE, NO_STATES, STOPPED, cost_of, in_full
+from gate.effects import Embed, Entail, Flow, Generate, ReadStates, Retrieve, generate, retrieve
 from gate.embedders import HashedNgrams
 from gate.errors import ConfigError, EvidenceUnavailable, UpstreamError
 from gate.ports import Price
-from gate.types import Entailment, Entailments, Generation, Generations, Message, Passage, Usage, Vectors
+from gate.types import (
+    Entailment,
+    Entailments,
+    Generation,
+    Generations,
+    InternalStates,
+    Message,
+    Passage,
+    Usage,
+    Vectors,
+)
 from gate.upstreams import OpenAIChat
 from tests.drivers.running import MESSAGES, both, run
 from tests.scripted import Scripted, always
@@ -41,7 +51,7 @@ def test_what_was_refused_and_then_answered_without_it_is_left_out_from_then_on_
     less, names = world.relieved(ASKED, refusal("unknown parameter: 'seed'"))
     assert less == replace(ASKED, seed=None)
     assert world.trimmed(ASKED) == ASKED, "nothing is known before it helped"
-    world.learn(ASKED, names)
+    world.learn(ASKED, less, names)
     assert world.trimmed(ASKED) == less
     for other in (replace(ASKED, upstream="other"), replace(ASKED, extra={"tools": []})):
         assert world.trimmed(other) == other
@@ -65,7 +75,7 @@ def test_a_refusal_of_what_was_not_sent_stands() -> None:
 
 def test_the_callers_own_seed_is_never_left_out() -> None:
     world, callers = World({}), replace(ASKED, seed_is_callers=True)
-    world.learn(ASKED, frozenset({"seed"}))
+    world.learn(ASKED, ASKED, frozenset({"seed"}))
     assert world.trimmed(callers) == callers
     with pytest.raises(UpstreamError):
         world.relieved(callers, refusal("unknown parameter: 'seed'"))
@@ -74,7 +84,8 @@ def test_the_callers_own_seed_is_never_left_out() -> None:
 def test_callers_who_name_ever_new_fields_do_not_fill_the_memory() -> None:
     world = World({})
     for number in range(3000):
-        world.learn(replace(ASKED, extra={f"f{number}": 1}), frozenset({"n"}))
+        named = replace(ASKED, extra={f"f{number}": 1})
+        world.learn(named, named, frozenset({"n"}))
     assert len(world.refused) == 1000
 
 
@@ -131,6 +142,44 @@ def test_a_field_of_gates_own_that_a_server_does_not_take_is_left_out_once_and_f
     assert [field in asked for asked in server.asked] == [True, False, False]
 
 
+def allows(most: int) -> Behaviour:
+    """Refuses a larger limit as vLLM does."""
+
+    def behave(handler: Any, asked: dict[str, Any]) -> None:
+        if asked.get("max_tokens", 0) > most:
+            said = (
+                f"max_tokens={asked['max_tokens']} cannot be greater than max_model_len={most}. (parameter=max_tokens)"
+            )
+            status(400, f'{{"error": {{"message": "{said}", "param": "max_tokens"}}}}'.encode())(handler, asked)
+        else:
+            chat("Nigeria")(handler, asked)
+
+    return behave
+
+
+@both
+def test_a_cap_beyond_what_a_server_allows_is_cut_to_it_once_and_for_all(threaded: bool) -> None:
+    with FaultyServer(allows(512)) as server:
+        world = served(server)
+        for cap in (8000, 7000, 30):
+            run(world, generate(Generate("small", MESSAGES, cap=cap)), threaded=threaded)
+    assert [asked["max_tokens"] for asked in server.asked] == [8000, 512, 512, 30]
+    assert world.longest == {"small": 512}
+
+
+@both
+def test_a_limit_of_the_callers_own_is_never_cut(threaded: bool) -> None:
+    long = Generate("small", MESSAGES, max_tokens=600, cap=8000)
+    with FaultyServer(allows(512)) as server:
+        world = served(server)
+        for _ in range(2):
+            with pytest.raises(UpstreamError, match="400") as caught:
+                run(world, generate(long), threaded=threaded)
+            assert "cannot be greater than max_model_len=512" in caught.value.said
+            run(world, generate(replace(long, max_tokens=None)), threaded=threaded)
+    assert [asked["max_tokens"] for asked in server.asked] == [600, 8000, 512, 600, 512]
+
+
 def test_a_call_costs_its_tokens_at_the_upstreams_price_and_nothing_but_time_when_it_failed() -> None:
     world = World({"small": Scripted("small", always("x"))})  # $1 and $2 a million
     began = time.monotonic()
@@ -168,6 +217,22 @@ def test_a_reply_holds_a_part_for_each_part_that_was_asked_for() -> None:
         in_full(Entail("j", ()), verdicts)
     fewer = Generations((Generation("a"),))
     assert in_full(ASKED, fewer) is fewer, "an upstream may give fewer answers than were asked of it"
+
+
+def test_answers_whose_states_were_asked_for_have_them_or_say_why_not() -> None:
+    had = Generation("a", states=InternalStates(1, "m", 2, 4, (1,), 3, "", ""))
+    reason, silent = Generation("b", no_states="it was empty"), Generation("c")
+    given = Generations((had, reason, silent))
+    told = in_full(replace(ASKED, states=ReadStates()), given)
+    assert told == Generations((had, reason, replace(silent, no_states=NO_STATES)))
+    assert "gate vllm-args" in NO_STATES
+    assert in_full(ASKED, given) is given, "of an answer that was not asked for them nothing is said"
+
+
+def test_a_server_is_not_blamed_for_the_states_of_an_answer_that_a_stop_string_may_have_ended() -> None:
+    stopped, cut = Generation("a", "stop"), Generation("b", "length")
+    told = in_full(replace(ASKED, stop=("an",), states=ReadStates()), Generations((stopped, cut)))
+    assert [choice.no_states for choice in told.choices] == [STOPPED, NO_STATES]
 
 
 @both

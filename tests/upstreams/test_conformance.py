@@ -14,6 +14,7 @@ from gate.upstreams import UPSTREAMS
 OPTIONS: dict[str, dict[str, Any]] = {
     "openai_chat": {"base_url": "http://127.0.0.1:1/v1", "model": "m"},
     "openai_completions": {"base_url": "http://127.0.0.1:1/v1", "model": "m"},
+    "vllm": {"base_url": "http://127.0.0.1:1/v1", "model": "m"},
     "pocket": {"model": "small"},
 }
 

@@ -17,6 +17,7 @@ from gate.upstreams.openai_wire import (
     ServerOptions,
     log_probability,
     masked,
+    most_tokens,
     refused_field,
     reply_object,
     retry_after,
@@ -214,6 +215,26 @@ def test_a_reply_that_names_the_field_is_taken_at_its_word(body: bytes, name: st
     with pytest.raises(UpstreamError) as caught:
         reply_object("mine", 422, {}, body, None)
     assert refused_field(caught.value) == name
+
+
+@pytest.mark.parametrize(
+    ("said", "most"),
+    [
+        ("max_tokens=7979 cannot be greater than max_model_len=512. Please request fewer output tokens.", 512),
+        ("max_completion_tokens=7979 cannot be greater than max_model_len=8192.", 8192),
+        ("max_tokens is too large: 90000. This model supports at most 4096 completion tokens, whereas you", 4096),
+        ("max_tokens=7979 cannot be greater than max_model_len=0.", 1),
+        ("max_tokens=7979 cannot be greater than max_model_len=99999999999999999999", None),
+        ("This model's maximum context length is 512 tokens. However, your prompt contains 513 input tokens", None),
+        ("max_tokens must be at least 1", None),
+        ("", None),
+    ],
+)
+def test_the_most_tokens_a_server_allows_are_found_in_its_words(said: str, most: int | None) -> None:
+    assert most_tokens(UpstreamError("mine", "refused", said=said, status=400)) == most
+    assert most_tokens(UpstreamError("mine", "refused", said=said, status=400, param="max_tokens")) == most
+    assert most_tokens(UpstreamError("mine", "refused", said=said, status=400, param="messages")) is None
+    assert most_tokens(UpstreamError("mine", "refused", said=said, status=500)) is None
 
 
 def test_a_request_without_a_field_of_gates_own() -> None:
