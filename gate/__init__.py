@@ -27,18 +27,8 @@ from gate.errors import (
     UpstreamError,
     UpstreamTimeout,
 )
-from gate.types import (
-    Action,
-    Budget,
-    Certificate,
-    Confidence,
-    Cost,
-    Decision,
-    Message,
-    Outcome,
-    Question,
-    TraceRecord,
-)
+from gate.traces import TraceRecord
+from gate.types import Action, Budget, Certificate, Confidence, Cost, Decision, Message, Outcome, Question
 
 if TYPE_CHECKING:
     from gate.assemble import load_gateway

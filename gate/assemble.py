@@ -7,7 +7,6 @@ a name that stands twice is refused.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Iterable, Mapping
 from functools import cache
@@ -20,7 +19,8 @@ from gate.calibration import LogisticCalibrator, VoteShareCalibrator
 from gate.drivers import World
 from gate.embedders import EMBEDDERS
 from gate.errors import ConfigError, UnknownName
-from gate.evidence import SOURCES, SamplesSource
+from gate.evidence import SOURCES, DraftSource, HiddenStatesSource, SamplesSource
+from gate.evidence.probes import Probes
 from gate.gateway import Gateway
 from gate.judges import JUDGES
 from gate.pipeline import Plan
@@ -51,10 +51,10 @@ def load_gateway(name_or_path: str) -> Gateway:
     return assemble(read(find(name_or_path)))
 
 
-def assemble(file: PolicyFile, calibrator: Calibrator | None = None) -> Gateway:
+def assemble(file: PolicyFile, calibrator: Calibrator | None = None, probes: Probes | None = None) -> Gateway:
     """Build everything a policy names. Raises `ConfigError` with the line of what cannot be built.
 
-    A ``calibrator`` given here runs in the place of the one the policy names, which need not be there then.
+    A ``calibrator`` or ``probes`` given here run in the place of those the policy names, which need not be there then.
     """
     policy = file.policy
     upstreams: dict[str, Upstream] = _endpoints(file, "upstreams", UPSTREAMS)
@@ -67,7 +67,7 @@ def assemble(file: PolicyFile, calibrator: Calibrator | None = None) -> Gateway:
     for name in policy.rule.answer_at_in:
         if name not in rounds:
             raise UnknownName("round", name, rounds, where=file.where("rule", "answer_at_in", name))
-    tiers, signals = _tiers(file), _signals(file)
+    tiers, signals = _tiers(file, probes), _signals(file)
     retrievers = {name: _retriever(file, name) for name in policy.retrievers}
     plan = Plan(
         ladder=policy.ladder,
@@ -80,6 +80,7 @@ def assemble(file: PolicyFile, calibrator: Calibrator | None = None) -> Gateway:
         budget=Budget(**policy.budget.model_dump()),
         prices=_prices(upstreams, embedders, judges),
         on_failure=policy.on_failure,
+        abstain_when_void=policy.certificate is not None and policy.on_void == "abstain",
     )
     _check_needs(file, plan)
     try:
@@ -109,7 +110,7 @@ def fingerprints(policy: Policy, plan: Plan, world: World) -> dict[str, str]:
         running |= {f"embedder:{name}": world.embedders[name].fingerprint for name in uses.embedders}
         running |= {f"judge:{name}": world.judges[name].fingerprint for name in uses.judges}
         running |= {f"prompt:{name}": prompts.load(name).fingerprint for name in uses.prompts}
-        running |= {f"file:{Path(path).name}": _hash(Path(path)) for path in uses.files}
+        running |= {f"file:{Path(path).name}": fingerprint for path, fingerprint in uses.files}
     if policy.routes.retrieve:
         name = policy.routes.retrieve.prompt
         running[f"prompt:{name}"] = prompts.load(name).fingerprint
@@ -175,9 +176,9 @@ def _endpoint(file: PolicyFile, section: str, name: str, table: Mapping[str, Any
         raise ConfigError(str(error), where=file.where(section, name)) from error
 
 
-def _tiers(file: PolicyFile) -> tuple[tuple[EvidenceSource, ...], ...]:
+def _tiers(file: PolicyFile, probes: Probes | None) -> tuple[tuple[EvidenceSource, ...], ...]:
     tiers = tuple(
-        tuple(_source(file, name, "tiers", tier, place) for place, name in enumerate(names))
+        tuple(_source(file, probes, name, "tiers", tier, place) for place, name in enumerate(names))
         for tier, names in enumerate(file.policy.tiers)
     )
     named = {source.name for tier in tiers for source in tier}
@@ -187,10 +188,14 @@ def _tiers(file: PolicyFile) -> tuple[tuple[EvidenceSource, ...], ...]:
     return tiers
 
 
-def _source(file: PolicyFile, name: str, *place: str | int) -> EvidenceSource:
+def _source(file: PolicyFile, probes: Probes | None, name: str, *place: str | int) -> EvidenceSource:
     table = _table("gate.evidence", ((source.name, source) for source in SOURCES))
     made = _look_up(table, "evidence", name, file.where(*place))
     values = dict(file.policy.evidence.get(name, {}))
+    if made is DraftSource and any(HiddenStatesSource.name in tier for tier in file.policy.tiers):
+        values = {"states": True} | values
+    if made is HiddenStatesSource and probes is not None:
+        values |= {"fitted": probes}
     if isinstance(values.get("path"), str):  # relative to the policy, like those of endpoints
         values["path"] = str(file.path.parent / values["path"])
     if ("evidence", name) in file.lines:  # else it stands in the tiers alone
@@ -267,19 +272,28 @@ def _check_needs(file: PolicyFile, plan: Plan) -> None:
         for place, source in enumerate(sources):
             for need in set(source.needs) - provided:
                 where = file.where("tiers", tier, place)
-                raise ConfigError(f"{source.name!r} needs {need.__name__.lower()!r} gathered before it", where=where)
+                raise ConfigError(f"{source.name!r} needs {_source_of(need)!r} gathered before it", where=where)
             provided.add(source.provides)
     for place, signal in enumerate(plan.signals):
         for need in set(signal.needs) - provided:
             where = file.where("signals", place)
-            what = need.__name__.lower()
+            what = _source_of(need)
             raise ConfigError(f"the signal {signal.name!r} needs {what!r}, which no tier gathers", where=where)
+
+
+def _source_of(need: type) -> str:
+    """The name that a tier has for what gathers a fact."""
+    return next((source.name for source in SOURCES if source.provides is need), need.__name__)
 
 
 def _check_uses(file: PolicyFile, plan: Plan, world: World) -> None:
     """Every endpoint, prompt and file a source asks for by name must be there."""
     for source in (source for tier in plan.tiers for source in tier):
-        uses, where = source.uses, file.where("evidence", source.name)
+        where = file.where("evidence", source.name)
+        try:
+            uses = source.uses
+        except ConfigError as error:  # a file of its own that cannot be used
+            raise ConfigError(f"the evidence {source.name!r}: {error}", where=where) from error
         for kind, wanted, known in (
             ("upstream", uses.upstreams, world.upstreams),
             ("embedder", uses.embedders, world.embedders),
@@ -288,6 +302,9 @@ def _check_uses(file: PolicyFile, plan: Plan, world: World) -> None:
             for name in wanted:
                 if name not in known:
                     raise UnknownName(kind, name, known, where=where)
+        for name in uses.read_inside:
+            if not world.upstreams[name].profile.states:
+                raise ConfigError(f"the upstream {name!r} cannot be read inside: it gives no states", where=where)
         for name, fingerprint in uses.fitted_with:
             if (running := world.embedders[name].fingerprint) != fingerprint:
                 reason = f"its file was fitted with the embedder {fingerprint!r}, but {name!r} is {running!r}"
@@ -297,13 +314,6 @@ def _check_uses(file: PolicyFile, plan: Plan, world: World) -> None:
                 prompts.load(name)
             except ConfigError as error:
                 raise ConfigError(str(error), where=where) from error
-        for path in uses.files:
-            if not Path(path).is_file():
-                raise ConfigError(f"there is no file {path!r}", where=where)
-
-
-def _hash(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
 
 
 def _stages(policy: Policy) -> tuple[Stage, ...]:

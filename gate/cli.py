@@ -1,4 +1,4 @@
-"""The commands: ask, demo, check, explain, serve, and those of `gate.cli_tuning` and `gate.cli_judging`.
+"""The commands: ask, demo, check, explain, serve, and those of `gate.cli_tuning`, `gate.cli_judging`, `gate.cli_vllm`.
 
 What a command runs is imported when it runs, so that ``--help`` and a misspelt option are answered at once.
 """
@@ -6,7 +6,7 @@ What a command runs is imported when it runs, so that ``--help`` and a misspelt 
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from io import TextIOWrapper
 from pathlib import Path
@@ -17,7 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 import gate
-from gate import __version__, cli_judging, cli_tuning
+from gate import __version__, cli_judging, cli_tuning, cli_vllm
 from gate.errors import GateError, RequestError
 from gate.log.explain import explanation, outcome_explanation
 from gate.log.jsonl import TraceFile, read
@@ -37,7 +37,8 @@ from gate.terminal import (
     print_json,
     trace_view,
 )
-from gate.types import Cost, Outcome, Question, TraceRecord
+from gate.traces import TraceRecord
+from gate.types import Cost, Outcome, Question
 
 if TYPE_CHECKING:
     from gate.gateway import Gateway
@@ -56,6 +57,9 @@ app = typer.Typer(
 )
 
 TraceOption = Annotated[Path | None, typer.Option("--trace", help="Append the trace to this JSON-lines file.")]
+StatesOption = Annotated[
+    bool, typer.Option("--states", help="With --text: keep internal states too. Text can be told from them.")
+]
 
 
 @app.command()
@@ -68,12 +72,13 @@ def ask(
     text: Annotated[
         bool, typer.Option(help="Keep question and answers in the trace, so that it can be replayed.")
     ] = False,
+    states: StatesOption = False,
 ) -> None:
     """Ask one question through the gate: the answer or a refusal, how sure, why, and what it cost.
 
     With --json a failure is an object too, with its cause in "error".
     """
-    keep = TraceFile(trace, text=text).append if trace else lambda _: None
+    keep = _sink(trace, text=text, states=states) or (lambda _: None)
     try:
         gateway, outcome, record = _ask(question, policy)
     except GateError as error:
@@ -88,7 +93,7 @@ def ask(
         print_json(shown)
     else:
         out.print(outcome_panel(outcome))
-        out.print(Text(f"promise: {certificate_line(gateway)}", style="dim"))
+        out.print(Text(f"promise: {certificate_line(gateway, outcome)}", style="dim"))
 
 
 @app.command()
@@ -166,14 +171,23 @@ def serve(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8800,
     trace: TraceOption = None,
     text: Annotated[bool, typer.Option(help="Keep questions and answers in the trace file.")] = False,
+    states: StatesOption = False,
 ) -> None:
     """Serve the gate as an OpenAI-compatible endpoint: point any client's base_url at it."""
     from gate.proxy.app import create_app
     from gate.proxy.server import serve as run
 
+    sink = _sink(trace, text=text, states=states)
     gateway = gate.load_gateway(policy)
     out.print(policy_view(gateway))
-    run(create_app(gateway, trace_sink=TraceFile(trace, text=text).append if trace else None), host, port)
+    run(create_app(gateway, trace_sink=sink), host, port)
+
+
+def _sink(trace: Path | None, *, text: bool, states: bool) -> Callable[[TraceRecord], None] | None:
+    """What takes traces; None when none are kept."""
+    if states and not (trace and text):
+        raise RequestError("--states goes with --trace and --text: without its text a trace is not replayed")
+    return TraceFile(trace, text=text, states=states).append if trace else None
 
 
 def _version(wanted: bool) -> None:
@@ -193,6 +207,7 @@ def _root(
 
 cli_tuning.register(app)
 cli_judging.register(app)
+cli_vllm.register(app)
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -207,6 +208,7 @@ def tune(
             labels=ground.labels,
             segment=segment,
             calibrator=paths.calibrator.name,
+            probes=os.path.relpath(paths.probes.resolve(), file.path.parent.resolve()),
             progress=say,
         )
     if tuned.policy:

@@ -23,7 +23,8 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gate.types import Cost, TraceRecord
+    from gate.traces import TraceRecord
+    from gate.types import Cost
 
 __all__ = [
     "ConfigError",
@@ -152,11 +153,16 @@ class UpstreamTimeout(UpstreamError):
 
 
 class EvidenceUnavailable(GateError):
-    """A fact could not be gathered; the message is the reason shown beside the missing signal."""
+    """A fact could not be gathered; the message is the reason shown beside the missing signal.
 
-    def __init__(self, reason: str, cost: Cost | None = None) -> None:
+    ``voids``: not for this once, but because what runs is not what was certified (another model answers, say): no
+    certificate that needed the fact holds.
+    """
+
+    def __init__(self, reason: str, cost: Cost | None = None, *, voids: bool = False) -> None:
         super().__init__(reason)
         self.cost = cost
+        self.voids = voids
 
 
 class ReplayGap(GateError):

@@ -15,7 +15,8 @@ from gate.drivers import AsyncDriver, Recording, ReplayDriver, ThreadedDriver, W
 from gate.errors import GateError, ReplayGap, first_of
 from gate.pipeline import Plan, answer
 from gate.policy import Policy
-from gate.types import Budget, Certificate, Cost, Outcome, Question, TraceRecord
+from gate.traces import TraceRecord
+from gate.types import Budget, Certificate, Cost, Outcome, Question
 
 
 @dataclass(slots=True)
@@ -27,6 +28,8 @@ class Gateway:
     world: World
     running: Mapping[str, str]
     """Fingerprints of what runs."""
+    seen_void: tuple[str, ...] = ()
+    """Why no certificate held for some answer since this was loaded: what came showed that something else runs."""
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _threaded: ThreadedDriver | None = field(default=None, repr=False)
     _async: dict[asyncio.AbstractEventLoop, AsyncDriver] = field(default_factory=dict, repr=False)
@@ -140,12 +143,15 @@ class _Asking:
             vars(first)["trace"] = self.trace(None, _named(first))
 
     def trace(self, outcome: Outcome | None, error: str | None = None) -> TraceRecord:
+        for step in self.recording.steps:
+            if step.void:
+                self.gateway.seen_void = step.void
         return TraceRecord(
             id=uuid.uuid4().hex,
             started=self.begun,
             policy=self.gateway.name,
             policy_fingerprint=self.gateway.policy_fingerprint,
-            certified=self.gateway.certified,
+            certified=self.gateway.certified and not any(step.void for step in self.recording.steps),
             steps=tuple(self.recording.steps),
             budget=self.budget or Budget(),
             question=self.question,

@@ -71,6 +71,8 @@ class Plan:
     """What to do when confidence cannot be computed."""
     frozen: str | None = None
     """A reason to abstain from everything (a void certificate, say); None in normal service."""
+    abstain_when_void: bool = False
+    """Whether to abstain where the facts themselves show that no certificate holds: see `Evidence.void`."""
 
     def opening(self, question: Question) -> Round:
         """The first round: the first upstream of the ladder, closed book."""
@@ -115,7 +117,7 @@ def _answer(plan: Plan, question: Question, purse: Purse) -> Flow[Outcome]:
     closed: dict[Action, str] = {}
     while True:
         decision = _decide(plan, standing, closed, spent, short=purse.short, exhausted=len(steps) >= _MAX_DECISIONS)
-        step = Step(decision, standing.vector, standing.cost)
+        step = Step(decision, standing.vector, standing.cost, standing.evidence.void)
         steps.append(step)
         yield from observe(step)
         if decision.action in (Action.ANSWER, Action.ABSTAIN):
@@ -163,7 +165,7 @@ def gather(plan: Plan, round_: Round, tier: int, evidence: Evidence, spent: Cost
             if needed:
                 error.cost = cost
                 raise
-            evidence = evidence.lacking(source.provides, str(error))
+            evidence = evidence.lacking(source.provides, str(error), voids=getattr(error, "voids", False))
         else:
             evidence = evidence.having(fact)
             cost += fact.cost
@@ -209,6 +211,8 @@ def _decide(
     stage = standing.round.stage(standing.tier)
     if plan.frozen:
         return Decision(Action.ABSTAIN, plan.frozen, stage)
+    if plan.abstain_when_void and standing.evidence.void:
+        return Decision(Action.ABSTAIN, "certificate_void", stage, detail="; ".join(standing.evidence.void))
     possible = _possible(plan, standing) - closed.keys()
     allowed = frozenset() if exhausted else frozenset(a for a in possible if _affordable(plan, standing, a, spent))
     draft = draft_of(standing.evidence).generation

@@ -341,7 +341,8 @@ def _keys(model: type[BaseModel], place: Place) -> list[str]:
         fields = getattr(current, "model_fields", None)
         current = fields[part].annotation if fields and part in fields else current
         current = next(iter(_models(current)), current)
-    return sorted(getattr(current, "model_fields", {}))
+    fields = getattr(current, "model_fields", {})
+    return sorted(name for name, field in fields.items() if not field.exclude)  # what is excluded no file may say
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:

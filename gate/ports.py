@@ -7,7 +7,7 @@ fits the protocol here and add one line to that folder's tuple. The conformance 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from typing_extensions import TypeIs
@@ -50,16 +50,19 @@ class Evidence:
 
     facts: Mapping[type[Fact], Fact] = field(default_factory=dict)
     missing: Mapping[type[Fact], str] = field(default_factory=dict)
+    void: tuple[str, ...] = ()
+    """Why no certificate that needed these facts holds: see `EvidenceUnavailable`."""
 
     def find(self, kind: type[F]) -> F | None:
         fact = self.facts.get(kind)
         return fact if isinstance(fact, kind) else None
 
     def having(self, fact: Fact) -> Evidence:
-        return Evidence({**self.facts, type(fact): fact}, self.missing)
+        return replace(self, facts={**self.facts, type(fact): fact})
 
-    def lacking(self, kind: type[Fact], reason: str) -> Evidence:
-        return Evidence(self.facts, {**self.missing, kind: reason})
+    def lacking(self, kind: type[Fact], reason: str, *, voids: bool = False) -> Evidence:
+        void = (*self.void, reason) if voids else self.void
+        return Evidence(self.facts, {**self.missing, kind: reason}, void)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,8 @@ class Profile:
     """The most answers it gives to one request; 1 when it cannot give several."""
     tools: bool = True
     seed: bool = True
+    states: bool = False
+    """Can be read inside while it answers: gives `InternalStates` where they are asked for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +116,14 @@ class Uses:
     """
 
     upstreams: tuple[str, ...] = ()
+    read_inside: tuple[str, ...] = ()
+    """Those of the upstreams whose internal states are read: they must be able to give them."""
     embedders: tuple[str, ...] = ()
     judges: tuple[str, ...] = ()
     """Judges of entailment."""
     prompts: tuple[str, ...] = ()
-    files: tuple[str, ...] = ()
+    files: tuple[tuple[str, str], ...] = ()
+    """Each with the fingerprint of what was read from it."""
     fitted_with: tuple[tuple[str, str], ...] = ()
     """Embedders, each with the fingerprint of the one a file was fitted with: no other may run under that name."""
 

@@ -19,7 +19,8 @@ from rich.text import Text
 
 from gate.errors import ConfigError, GateError, RequestError, UpstreamError
 from gate.proxy.wire import dumps
-from gate.types import Action, Confidence, Cost, Outcome, Step, TraceRecord
+from gate.traces import TraceRecord
+from gate.types import Action, Confidence, Cost, Outcome, Step
 
 if TYPE_CHECKING:
     from gate.gateway import Gateway
@@ -89,6 +90,7 @@ def trace_view(record: TraceRecord) -> RenderableType:
         parts += [
             Text(f"   {_verdict(step)}"),
             signals_table(step),
+            *(Text(f"   voids a certificate: {reason}") for reason in step.void),
             Text(f"   cost: {cost_line(step.cost)}", style="dim"),
         ]
     if record.outcome:
@@ -132,12 +134,13 @@ def policy_view(gateway: Gateway) -> RenderableType:
     return table
 
 
-def certificate_line(gateway: Gateway) -> str:
+def certificate_line(gateway: Gateway, outcome: Outcome | None = None) -> str:
+    """Whether the promise holds: of the policy, or of one ``outcome`` whose evidence may have voided it."""
     held = gateway.certificate
     if held is None:
         return "none: no promise is kept until the policy is tuned and certified"
-    if gateway.void:
-        return "void: " + "; ".join(gateway.void)
+    if void := (*gateway.void, *(outcome.void if outcome else ())):
+        return "void: " + "; ".join(void)
     on = ", ".join(filter(None, (f"{held.n} asked", held.segment, held.date)))
     return (
         f"{held.errors} wrong of {held.answered} answered ({on}): "

@@ -22,6 +22,7 @@ from gate.routes import AbstainRoute, AnswerRoute, EscalateRoute, RetrieveRoute
 from gate.rules import ThresholdRule
 from gate.signals import SIGNALS
 from gate.types import Budget, Generation, Generations, TokenLogprob, Usage
+from tests.hidden_states.blocks import states
 
 Answer = str | UpstreamError
 
@@ -52,8 +53,9 @@ class Scripted:
         for answer in said:
             if isinstance(answer, UpstreamError):
                 raise answer
+        read = states() if effect.states else None
         choices = tuple(
-            Generation(text, tokens=(TokenLogprob(text, -0.1, ((text, -0.1), ("other", -3.0))),))
+            Generation(text, tokens=(TokenLogprob(text, -0.1, ((text, -0.1), ("other", -3.0))),), states=read)
             for text in said
             if isinstance(text, str)
         )

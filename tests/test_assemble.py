@@ -88,6 +88,10 @@ BROKEN = {
     "unreachable": ({"rule": {"answer_at": 0.9}}, "nothing would ever be answered"),
     "evidence order": ({"tiers": [["draft", "meanings", "samples"]]}, "needs 'samples' gathered before it"),
     "ungathered": ({"tiers": [["draft"], ["samples"]], "signals": ["passage_score"]}, "which no tier gathers"),
+    "ungathered, as a tier names it": (
+        {"tiers": [["draft"], ["samples"]], "signals": ["flip_radius"]},
+        "needs 'hidden_states'",
+    ),
     "calibrator": ({"calibrator": "balanced.calibrater.json"}, "unknown calibrator"),
     "retriever": ({"routes": {"retrieve": {"retriever": "wrld"}}}, "did you mean 'world'"),
     "prompt": (
@@ -264,3 +268,30 @@ def test_a_file_of_evidence_that_is_not_there_is_named_with_the_line_of_the_poli
     with pytest.raises(ConfigError, match=r"the evidence 'neighbours': .*nope\.npz: cannot read") as caught:
         load_gateway(str(path))
     assert str(caught.value).startswith(f"{path}:{line_of(path, '  neighbours:')}: ")
+
+
+def test_who_is_to_read_an_answer_must_be_one_that_can_be_read_inside(tmp_path: Path) -> None:
+    blind = {"kind": "openai_chat", "base_url": "http://127.0.0.1:9/v1", "model": "m"}
+    for reader, error in (("blind", "'blind' cannot be read inside"), ("nobody", "unknown upstream 'nobody'")):
+        path = changed(
+            tmp_path,
+            upstreams={"small": {"kind": "pocket"}, "large": {"kind": "pocket"}, "blind": blind},
+            tiers=[["draft", "question", "passages", "hidden_states"], ["samples", "meanings"]],
+            evidence={"hidden_states": {"read_by": reader}},
+        )
+        with pytest.raises(ConfigError, match=error) as caught:
+            load_gateway(str(path))
+        assert caught.value.where == f"{path}:{line_of(path, '  hidden_states:')}"
+
+
+def test_probes_that_cannot_be_used_are_named_with_the_line_that_names_them(tmp_path: Path) -> None:
+    (tmp_path / "junk.npz").write_bytes(b"junk")
+    tiers = [["draft", "question", "passages", "hidden_states"], ["samples", "meanings"]]
+    for name in ("junk.npz", "none.npz", "a\0b"):
+        path = changed(tmp_path, tiers=tiers, evidence={"hidden_states": {"path": name}})
+        with pytest.raises(ConfigError) as caught:
+            load_gateway(str(path))
+        assert caught.value.where.startswith(f"{path}:")
+    path = changed(tmp_path, tiers=tiers, evidence={"hidden_states": {"pth": "x"}})
+    with pytest.raises(UnknownName, match=r"known: path, read_again, read_by$"):
+        load_gateway(str(path))

@@ -55,6 +55,13 @@ def test_a_recorded_decision_is_explained_and_replayed(tmp_path: Path) -> None:
     assert json.loads(runner.invoke(app, ["explain", str(trace), "--json"]).stdout)["id"] == id_
 
 
+def test_states_are_kept_beside_text_alone(tmp_path: Path) -> None:
+    for more in ([], ["--trace", str(tmp_path / "trace.jsonl")], ["--text"]):
+        result = runner.invoke(app, ["ask", "Where is Lagos?", "--states", *more])
+        assert result.exit_code == 2
+        assert "--states goes with --trace and --text" in result.stderr
+
+
 def test_explaining_what_is_not_there_says_so(tmp_path: Path) -> None:
     assert runner.invoke(app, ["explain", str(tmp_path / "none.jsonl")]).exit_code == 2
     empty = tmp_path / "empty.jsonl"

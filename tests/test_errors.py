@@ -26,7 +26,8 @@ from gate.errors import (
     first_of,
     trace_of,
 )
-from gate.types import Cost, TraceRecord
+from gate.traces import TraceRecord
+from gate.types import Cost
 
 
 def drawn() -> Iterator[tuple[str, str]]:
@@ -49,8 +50,8 @@ def classes(kind: type[GateError]) -> set[type[GateError]]:
 
 def test_the_tree_in_the_docstring_is_the_tree_of_the_classes() -> None:
     for module in pkgutil.walk_packages(gate.__path__, "gate."):
-        if not module.name.endswith("__main__"):
-            importlib.import_module(module.name)
+        if not module.name.endswith("__main__") and not module.name.startswith("gate.engine_plugin."):
+            importlib.import_module(module.name)  # what is loaded inside vLLM is not imported without it
     real = classes(GateError)
     assert dict(drawn()) == {kind.__name__: kind.__bases__[0].__name__ for kind in real - {GateError}}
     assert len(real) <= 10

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from gate.assemble import load_gateway
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
@@ -41,7 +43,8 @@ def test_questions_become_a_certified_policy_and_a_report(tmp_path: Path) -> Non
     assert (tmp_path / "made" / "report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
 
 
-def test_the_policy_for_ones_own_server_loads() -> None:
-    gateway = load_gateway(str(EXAMPLES / "openai_compatible" / "policy.yaml"))
-    assert gateway.policy.upstreams["main"].kind == "openai_chat"
+@pytest.mark.parametrize(("folder", "kind"), [("openai_compatible", "openai_chat"), ("vllm", "vllm")])
+def test_the_policy_for_ones_own_server_loads(folder: str, kind: str) -> None:
+    gateway = load_gateway(str(EXAMPLES / folder / "policy.yaml"))
+    assert gateway.policy.upstreams["main"].kind == kind
     assert not gateway.certified

@@ -6,19 +6,22 @@ import asyncio
 import dataclasses
 import threading
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
+from pydantic import BaseModel, PrivateAttr
 
 from gate.drivers import World
-from gate.effects import Generate
-from gate.errors import ReplayGap, UpstreamError, trace_of
+from gate.effects import Flow, Generate
+from gate.errors import EvidenceUnavailable, ReplayGap, UpstreamError, trace_of
+from gate.evidence import DraftSource, MeaningsSource, SamplesSource
 from gate.gateway import Gateway
 from gate.log.explain import explanation
 from gate.log.jsonl import from_json, to_json, without_text
 from gate.policy import read
-from gate.ports import Evidence, Fact, Price
-from gate.types import Action, Budget, Outcome, Question, TraceRecord
+from gate.ports import Evidence, Fact, Price, Profile, Round, Uses
+from gate.traces import TraceRecord
+from gate.types import Action, Budget, Outcome, Question
 from gate.upstreams import OpenAIChat
 from tests.drivers.running import doubtful, untimed
 from tests.scripted import Scripted, always, plan_over, world_of
@@ -272,6 +275,45 @@ def test_a_certificate_holds_for_exactly_what_runs_and_void_the_policy_says_what
         assert mine.replay(trace) == outcome
     else:
         assert (outcome.text, outcome.decision.reason) == ("Nigeria", "confident")
+    mine.close()
+
+
+class Foreign(BaseModel, frozen=True):
+    """Evidence that shows another model than the one that was certified, from the second question on."""
+
+    name: ClassVar[str] = "foreign"
+    provides: ClassVar[type[Fact]] = Fact
+    needs: ClassVar[tuple[type[Fact], ...]] = ()
+    uses: ClassVar[Uses] = Uses()
+    _asked: list[str] = PrivateAttr(default_factory=list)
+
+    def calls(self, profile: Profile) -> int:
+        return 0
+
+    def gather(self, round_: Round, evidence: Evidence) -> Flow[Fact]:
+        self._asked.append(round_.question.text)
+        raise EvidenceUnavailable("another model answers", voids=len(self._asked) > 1)
+        yield
+
+
+@pytest.mark.parametrize("on_void", ["serve", "abstain"])
+@pytest.mark.parametrize("certified", [True, False])
+def test_what_the_facts_show_voids_a_certificate_for_the_answer_it_was_seen_in(
+    on_void: str, certified: bool, tmp_path: Path
+) -> None:
+    more = f"{CERTIFICATE if certified else ''}on_void: {on_void}\n"
+    mine = gateway(tmp_path, Scripted("small", always("Nigeria")), more)
+    tiers = ((DraftSource(), Foreign(), SamplesSource(n=5), MeaningsSource()),)
+    strict = certified and on_void == "abstain"
+    mine.plan = dataclasses.replace(mine.plan, tiers=tiers, abstain_when_void=strict)
+    (first, trace), (second, later) = mine.ask(ASKED), mine.ask(ASKED)
+    assert (first.text, trace.certified, first.void) == ("Nigeria", certified, ())
+    assert (later.certified, second.void) == (False, ("another model answers",))
+    assert mine.certified is certified  # nothing that was loaded is another
+    assert mine.seen_void == ("another model answers",)
+    assert second.answered is not strict
+    if strict:
+        assert (second.decision.reason, second.decision.detail) == ("certificate_void", "another model answers")
     mine.close()
 
 

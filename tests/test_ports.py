@@ -57,6 +57,15 @@ def test_evidence_finds_each_fact_by_its_class() -> None:
     assert Evidence().find(Draft) is None
 
 
+def test_what_voids_a_certificate_is_kept_beside_what_is_missing() -> None:
+    evidence = Evidence().lacking(Weather, "no barometer").having(DRAFT)
+    assert evidence.void == ()
+    evidence = evidence.lacking(Storm, "another barometer", voids=True).having(DRY)
+    assert evidence.void == ("another barometer",)
+    assert evidence.missing == {Weather: "no barometer", Storm: "another barometer"}
+    assert evidence.find(Draft) is DRAFT
+
+
 def test_a_fact_is_found_under_its_own_class_alone() -> None:
     evidence = Evidence().having(Storm(Cost(), dry=False))
     assert evidence.find(Storm) == Storm(Cost(), dry=False)

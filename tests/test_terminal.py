@@ -27,7 +27,8 @@ from gate.terminal import (
     trace_view,
     way,
 )
-from gate.types import Confidence, Contribution, Cost, Outcome, Question, TraceRecord
+from gate.traces import TraceRecord
+from gate.types import Confidence, Contribution, Cost, Outcome, Question
 from tests.scripted import Scripted, always, plan_over, world_of
 
 
@@ -72,6 +73,16 @@ def test_a_trace_shows_every_signal_and_why_one_is_missing() -> None:
     text = shown(trace_view(record))
     for reading in outcome.steps[0].signals.readings:
         assert reading.signal in text
+
+
+def test_an_answer_that_voided_the_certificate_is_shown_without_the_promise_and_with_the_reason() -> None:
+    gateway = assemble(read(find("balanced")))
+    outcome, record = outcome_of("Nigeria")
+    steps = tuple(dataclasses.replace(step, void=("another model answers",)) for step in outcome.steps)
+    assert "confidence" in certificate_line(gateway, outcome)
+    assert certificate_line(gateway, dataclasses.replace(outcome, steps=steps)) == "void: another model answers"
+    assert "another model answers" not in shown(trace_view(record))
+    assert "voids a certificate: another model answers" in shown(trace_view(dataclasses.replace(record, steps=steps)))
 
 
 def test_contributions_show_their_sign() -> None:

@@ -5,6 +5,7 @@ from gate.evidence.answerability import Answerability, AnswerabilitySource
 from gate.evidence.cautious import Cautious, CautiousSource
 from gate.evidence.closed_book import ClosedBook, ClosedBookSource
 from gate.evidence.draft import Draft, DraftSource
+from gate.evidence.hidden_states import HiddenStates, HiddenStatesSource
 from gate.evidence.leave_one_out import LeaveOneOut, LeaveOneOutSource
 from gate.evidence.meanings import Meanings, MeaningsSource
 from gate.evidence.neighbours import Neighbours, NeighboursSource
@@ -42,6 +43,7 @@ SOURCES = (
     CautiousSource,
     LeaveOneOutSource,
     NeighboursSource,
+    HiddenStatesSource,
 )
 
 __all__ = [
@@ -57,6 +59,8 @@ __all__ = [
     "ClosedBookSource",
     "Draft",
     "DraftSource",
+    "HiddenStates",
+    "HiddenStatesSource",
     "LeaveOneOut",
     "LeaveOneOutSource",
     "Meanings",

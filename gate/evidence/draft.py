@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from pydantic import BaseModel, Field
 
-from gate.effects import Flow, generate
+from gate.effects import Flow, ReadStates, generate
 from gate.errors import EvidenceUnavailable
 from gate.evidence.asking import request
 from gate.ports import Evidence, Fact, Profile, Round, Uses
@@ -30,6 +30,8 @@ class DraftSource(BaseModel, extra="forbid", frozen=True):
     uses: ClassVar[Uses] = Uses()
     alternatives: int = Field(default=5, ge=0, le=20)
     """How many of the likeliest tokens to ask for at each place."""
+    states: bool = False
+    """Whether to read inside the model, where its upstream can: set where the tiers hold ``hidden_states``."""
 
     def calls(self, profile: Profile) -> int:
         return 1
@@ -37,15 +39,16 @@ class DraftSource(BaseModel, extra="forbid", frozen=True):
     def gather(self, round_: Round, evidence: Evidence) -> Flow[Fact]:
         options = round_.question.options
         asked = options.get("temperature")
-        reply = yield from generate(
-            request(
-                round_,
-                n=1,
-                temperature=0.0 if asked is None else asked,
-                seed=options.get("seed"),
-                alternatives=self.alternatives,
-            )
+        effect = request(
+            round_,
+            n=1,
+            temperature=0.0 if asked is None else asked,
+            seed=options.get("seed"),
+            alternatives=self.alternatives,
         )
+        if self.states and round_.profile.states:
+            effect = replace(effect, states=ReadStates(tuple(passage.text for passage in round_.passages)))
+        reply = yield from generate(effect)
         return Draft(reply.cost, reply.value.choices[0], reply.value.model)
 
 

@@ -87,7 +87,8 @@ class NeighboursSource(BaseModel, extra="forbid", frozen=True):
         fitted = [(self.embedder, self.pool.embedder)]
         if self.second_embedder is not None:
             fitted.append((self.second_embedder, str(self.pool.second_embedder)))
-        return Uses(embedders=tuple(name for name, _ in fitted), files=(self.path,), fitted_with=tuple(fitted))
+        files = ((self.path, self.pool.fingerprint),)
+        return Uses(embedders=tuple(name for name, _ in fitted), files=files, fitted_with=tuple(fitted))
 
     def calls(self, profile: Profile) -> int:
         return 0

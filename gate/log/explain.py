@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from gate.types import Confidence, Cost, Outcome, Step, TraceRecord
+from gate.traces import TraceRecord
+from gate.types import Confidence, Cost, Outcome, Step
 
 
 def explanation(record: TraceRecord) -> dict[str, Any]:
@@ -49,6 +50,7 @@ def _step(step: Step) -> dict[str, Any]:
         "threshold": decision.threshold,
         "confidence": _confidence(decision.confidence) if decision.confidence else None,
         "signals": {r.signal: r.value if r.missing is None else {"missing": r.missing} for r in step.signals.readings},
+        "void": list(step.void),
         "cost": _cost(step.cost),
     }
 

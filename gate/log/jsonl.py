@@ -11,7 +11,8 @@ from threading import Lock
 from pydantic import TypeAdapter, ValidationError
 
 from gate.errors import ConfigError
-from gate.types import TraceRecord
+from gate.traces import STATES_NOT_KEPT, TraceRecord
+from gate.types import Generation, Generations
 
 _ADAPTER = TypeAdapter(TraceRecord)
 
@@ -36,20 +37,45 @@ def without_text(record: TraceRecord) -> TraceRecord:
     return dataclasses.replace(record, question=None, tape=(), outcome=None)
 
 
+def without_states(record: TraceRecord) -> TraceRecord:
+    """The record without what was read inside models. A replay that needs it then says that it cannot tell."""
+    tape = tuple(
+        entry if entry.generations is None else dataclasses.replace(entry, generations=_bare(entry.generations))
+        for entry in record.tape
+    )
+    outcome = record.outcome
+    if outcome is not None and outcome.generation is not None:
+        outcome = dataclasses.replace(outcome, generation=_stateless(outcome.generation))
+    return dataclasses.replace(record, tape=tape, outcome=outcome)
+
+
+def _bare(held: Generations) -> Generations:
+    return dataclasses.replace(held, choices=tuple(map(_stateless, held.choices)))
+
+
+def _stateless(generation: Generation) -> Generation:
+    if generation.states is None:
+        return generation
+    return dataclasses.replace(generation, states=None, no_states=STATES_NOT_KEPT)
+
+
 class TraceFile:
     """Appends records to a file, one line each. Safe to share between threads of one process.
 
-    Text is dropped unless ``text`` is true: what users write is theirs.
+    Text is dropped unless ``text`` is true: what users write is theirs. Internal states, from which text can be told,
+    are kept beside it where ``states`` is true too.
     """
 
-    def __init__(self, path: Path, *, text: bool = False) -> None:
+    def __init__(self, path: Path, *, text: bool = False, states: bool = False) -> None:
         self._path = path
         self._text = text
+        self._states = states
         self._lock = Lock()
         path.parent.mkdir(parents=True, exist_ok=True)
 
     def append(self, record: TraceRecord) -> None:
-        line = to_json(record if self._text else without_text(record)) + b"\n"
+        kept = record if self._text else without_text(record)
+        line = to_json(kept if self._states else without_states(kept)) + b"\n"
         with self._lock, self._path.open("ab") as file:
             file.write(line)
 

@@ -20,7 +20,8 @@ from starlette.routing import Route
 
 from gate.errors import GateError, RequestError, first_of, trace_of
 from gate.proxy.wire import ChatRequest, chunks, completion, dumps, headers, parse_chat_request, wire_error
-from gate.types import Budget, Certificate, Outcome, Question, TraceRecord
+from gate.traces import TraceRecord
+from gate.types import Budget, Certificate, Outcome, Question
 
 log = logging.getLogger("gate.proxy")
 MAX_BODY = 16 * 2**20
@@ -41,6 +42,8 @@ class Gateway(Protocol):
     def certificate(self) -> Certificate | None: ...
     @property
     def void(self) -> tuple[str, ...]: ...
+    @property
+    def seen_void(self) -> tuple[str, ...]: ...
 
     async def aask(self, question: Question, *, budget: Budget | None = None) -> tuple[Outcome, TraceRecord]:
         """What it raises, cancellation and faults included, carries the trace: see `gate.errors.trace_of`."""
@@ -145,14 +148,16 @@ class Proxy:
         wire = wire_error(error)
         return Response(dumps(wire.body), wire.status, {**self._marks(error.trace), **wire.headers}, _JSON)
 
-    def _certificate(self) -> str:
+    def _certificate(self, record: TraceRecord | None = None) -> str:
         if self._gateway.certificate is None:
             return "none"
-        return f"void; {'; '.join(self._gateway.void)}" if self._gateway.void else "certified"
+        seen = (reason for step in (record.steps if record else ()) for reason in step.void)
+        void = (*self._gateway.void, *dict.fromkeys(seen))
+        return f"void; {'; '.join(void)}" if void else "certified"
 
     def _marks(self, record: TraceRecord | None = None, outcome: Outcome | None = None) -> dict[str, str]:
         policy = f"{self._gateway.name}@{self._gateway.policy_fingerprint[:12]}"
-        return headers(policy, self._certificate(), record, outcome)
+        return headers(policy, self._certificate(record), record, outcome)
 
     async def unexpected(self, request: Request, error: Exception) -> Response:
         """A fault of gate's own. Starlette logs nothing of the request; neither do we."""
@@ -183,6 +188,7 @@ class Proxy:
             "policy": self._gateway.name,
             "policy_fingerprint": self._gateway.policy_fingerprint,
             "certificate": self._certificate(),
+            "seen_void": list(self._gateway.seen_void),
         }
         return Response(dumps(shown), media_type=_JSON)
 

@@ -18,7 +18,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gate.errors import ConfigError, GateError, RequestError, UnknownName, UpstreamError, UpstreamTimeout
 from gate.log.explain import explanation
-from gate.types import Budget, Generation, Message, Outcome, Question, TokenLogprob, TraceRecord
+from gate.traces import TraceRecord
+from gate.types import Budget, Generation, Message, Outcome, Question, TokenLogprob
 
 _ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 _OURS = frozenset({"messages", "model", "stream", "stream_options", "n", "gate"})

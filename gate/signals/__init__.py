@@ -5,6 +5,7 @@ from gate.signals.agreement import AGREEMENT_SIGNALS, VoteShare
 from gate.signals.cautious import CautiousAgreement, CautiousAssured
 from gate.signals.graph import GRAPH_SIGNALS
 from gate.signals.hedging import HEDGING_SIGNALS
+from gate.signals.internal import INTERNAL_SIGNALS
 from gate.signals.json_fields import JsonFieldAgreement
 from gate.signals.leave_one_out import LEAVE_ONE_OUT_SIGNALS
 from gate.signals.lexical import DraftLexicalSimilarity, LexicalSimilarity
@@ -48,4 +49,5 @@ SIGNALS: tuple[Signal, ...] = (
     *TOOL_SIGNALS,
     JsonFieldAgreement(),
     *NEIGHBOUR_SIGNALS,
+    *INTERNAL_SIGNALS,
 )

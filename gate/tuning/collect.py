@@ -23,10 +23,11 @@ from gate.errors import ConfigError, EvidenceUnavailable, GateError, UpstreamErr
 from gate.gateway import Gateway
 from gate.pipeline import Plan
 from gate.spending import Purse, Sum, metered
+from gate.traces import TapeEntry
 from gate.tuning.collection import Collection
 from gate.tuning.full_evidence import Seen, full_evidence
 from gate.tuning.remembering import remembered
-from gate.types import Action, Budget, Cost, TapeEntry
+from gate.types import Action, Budget, Cost
 
 ROW_OF_FAILURES = 10
 """So many questions in a row that a request of failed end the run: the upstream is down, not the question odd."""

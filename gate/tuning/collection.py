@@ -22,9 +22,10 @@ from typing import Any, Self
 from pydantic import TypeAdapter
 
 from gate.errors import ConfigError
+from gate.traces import TapeEntry
 from gate.tuning.conversations import digest, question_key
 from gate.tuning.examples import Example, Split
-from gate.types import Cost, TapeEntry
+from gate.types import Cost
 
 VERSION = 1
 _AT_ONCE = 64

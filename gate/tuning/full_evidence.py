@@ -6,7 +6,7 @@ run on the recorded replies, with no call.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from gate.effects import Flow
 from gate.errors import EvidenceUnavailable, UpstreamError
@@ -30,6 +30,8 @@ class Seen:
     """The model gave no answer: there is nothing to let through."""
     cut_short: bool = False
     """The draft is not whole: neither let through, nor asked more about."""
+    evidence: Evidence = field(default_factory=Evidence, repr=False)
+    """What the signals were read off."""
 
 
 def full_evidence(plan: Plan, question: Question) -> Flow[tuple[Seen, ...]]:
@@ -56,7 +58,8 @@ def _tiers(plan: Plan, round_: Round, seen: list[Seen]) -> Flow[Evidence]:
             standing = yield from gather(plan, round_, tier, standing.evidence)
         draft = draft_of(standing.evidence).generation
         stage, cost = round_.stage(tier), standing.cost
-        seen.append(Seen(stage, standing.vector, draft.text, cost, refused(draft), cut_short(draft)))
+        declined, short = refused(draft), cut_short(draft)
+        seen.append(Seen(stage, standing.vector, draft.text, cost, declined, short, standing.evidence))
     return standing.evidence
 
 

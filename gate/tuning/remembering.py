@@ -6,7 +6,7 @@ from typing import Any, Protocol, TypeVar
 
 from gate.drivers.replay import recorded_reply
 from gate.effects import Ask, Effect, Flow, Observe, Retrieve, Together, advance, driven
-from gate.types import TapeEntry
+from gate.traces import TapeEntry
 
 T = TypeVar("T")
 

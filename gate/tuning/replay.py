@@ -22,12 +22,13 @@ from gate.calibration.logistic import LogisticCalibrator
 from gate.errors import ConfigError, ReplayGap, UpstreamError
 from gate.gateway import Gateway
 from gate.log.jsonl import record_of
+from gate.traces import TraceRecord
 from gate.tuning.decision_log import Audit, LogTable, Records, logged, records
 from gate.tuning.fitting import confidences
 from gate.tuning.judgements import JudgedRow, Judgements, judgements_of
 from gate.tuning.table import COSTS, Table
 from gate.tuning.walk import Terrain, walk
-from gate.types import Action, Outcome, Stage, TraceRecord
+from gate.types import Action, Outcome, Stage
 
 CHUNK = 20_000
 """Decisions without text that are judged at a time; of each, only numbers are held."""

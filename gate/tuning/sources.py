@@ -53,6 +53,10 @@ class Source(Protocol):
         """The fit split, as the plan's stages saw it."""
         ...
 
+    def examined(self, split: str) -> Iterator[Collected]:
+        """The labelled questions of a split with all replies, where they are there."""
+        ...
+
     def as_it_ran(self, file: PolicyFile, plan: Plan) -> LogisticCalibrator | None:
         """The calibrator that decided when this was recorded, where only what it decided can be told."""
         ...
@@ -101,7 +105,7 @@ class CollectionSource:
         )
 
     def table(self, plan: Plan) -> Table:
-        return observed(self.split("fit"), plan)
+        return observed(self.examined("fit"), plan)
 
     def as_it_ran(self, file: PolicyFile, plan: Plan) -> LogisticCalibrator | None:
         return None
@@ -109,7 +113,7 @@ class CollectionSource:
     def counted(self, policy: Policy, plan: Plan, calibrator: LogisticCalibrator) -> Counted:
         asked = answered = wrong = unknown = 0
         money = 0.0
-        for one in judge(plan, self.split("certify")):
+        for one in judge(plan, self.examined("certify")):
             asked += 1
             answered += one.outcome is None or one.outcome.answered
             wrong += one.wrong
@@ -117,19 +121,19 @@ class CollectionSource:
             money += one.outcome.cost.money if one.outcome else 0.0
         return Counted(asked, answered, wrong, money / max(1, asked), unknown)
 
-    def split(self, name: str) -> Iterator[Collected]:
-        """The labelled questions of a split. Every policy is run on them: those of a small split are read once."""
-        if name in self._held:
-            yield from self._held[name]
+    def examined(self, split: str) -> Iterator[Collected]:
+        """Every policy is run on them: those of a small split are read once."""
+        if split in self._held:
+            yield from self._held[split]
             return
         first: list[Collected] = []
         for row in labelled(self.collection):
-            if self.shares.of(row.example) == name:
+            if self.shares.of(row.example) == split:
                 if len(first) <= HELD:
                     first.append(row)
                 yield row
         if len(first) <= HELD:
-            self._held[name] = tuple(first)
+            self._held[split] = tuple(first)
 
     def left_out(self) -> str:
         asked, done = self.collection.count()
@@ -159,6 +163,9 @@ class LogSource:
 
     def table(self, plan: Plan) -> Table:
         return self._log(plan).table.of_split("fit")
+
+    def examined(self, split: str) -> Iterator[Collected]:
+        return iter(())  # a log keeps no states
 
     def as_it_ran(self, file: PolicyFile, plan: Plan) -> LogisticCalibrator | None:
         """The policy's own, if it has one: by another, answers come in another order, and most ways were not gone."""

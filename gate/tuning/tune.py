@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 
 import numpy as np
 
@@ -18,10 +19,15 @@ from gate.assemble import assemble, fingerprints
 from gate.calibration.logistic import LogisticCalibrator
 from gate.calibration.unfitted import Unfitted
 from gate.errors import ConfigError
+from gate.evidence.probes import Probes
+from gate.gateway import Gateway
 from gate.pipeline import Plan
 from gate.policy import CertificateSettings, Policy, PolicyFile
+from gate.ports import Calibrator
 from gate.tuning.certification import Bound, Counted, Foreseen, Tested, start, tested
 from gate.tuning.fitting import Confidences, confidences, fit_table
+from gate.tuning.internal_states import probe_examples, probed, reads_states
+from gate.tuning.probes import fit_probes
 from gate.tuning.search import RATIOS, Option, Prices, Structure, best, between, option
 from gate.tuning.sources import Source
 from gate.tuning.table import Table
@@ -34,6 +40,7 @@ SCREENED = (RATIOS[3], RATIOS[10], RATIOS[18])
 KEPT = 6
 SEARCHED = 10_000
 """Questions the search looks at, at most."""
+_Build = Callable[[PolicyFile, Calibrator], Gateway]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +70,8 @@ class Tuned:
     """What of the source could not be used."""
     beside: tuple[float, ...] = ()
     """Where nothing passed: the limits of the policies that were not tested, each by itself."""
+    probes: Probes | None = None
+    """What was fitted on the internal states; None where none are read, or too few."""
 
     @property
     def best_bound(self) -> float:
@@ -91,24 +100,22 @@ def tune(
     labels: str = "",
     segment: str = "",
     calibrator: str = "",
+    probes: str = "",
     progress: Callable[[str], None] = lambda _: None,
 ) -> Tuned:
     """Tune a policy on a source of labelled questions.
 
     ``bound`` limits the error among answers (see `gate.tuning.bounds`); ``labels`` and ``segment`` are written into the
-    certificate, and ``calibrator`` into the policy, as the name of the file it will have. Raises `ConfigError` where
-    there are too few labels to learn from.
+    certificate, and ``calibrator`` and ``probes`` into the policy, as the names of the files they will have: the
+    latter relative to the policy that is tuned, and only where it reads hidden states. Raises `ConfigError` where there
+    are too few labels to learn from.
     """
     promise = file.policy.promise
     bare = replace(file, policy=file.policy.model_copy(update={"certificate": None}))
-    gateway = assemble(bare, Unfitted())
-    running = {k: v for k, v in gateway.running.items() if k not in {"policy", "calibrator"}}
-    grounds: list[_Ground] = []
-    for variant in source.variants(bare.policy, gateway.plan):
-        progress(f"fitting: {variant.label}")
-        grounds.append(
-            _ground(variant, assemble(replace(bare, policy=variant.policy), Unfitted()).plan, source, running)
-        )
+    bare, learned = _with_probes(bare, source, probes, progress)
+    build = partial(assemble, probes=learned)
+    gateway = build(bare, Unfitted())
+    grounds = _grounds(bare, gateway, source, build, progress)
     progress("searching")
     shapes = source.structures(file.policy)
     as_it_ran = source.as_it_ran(file, gateway.plan)
@@ -122,16 +129,16 @@ def tune(
         terrain = _terrain(grounds[-1], shapes[0])
         options.insert(at, (grounds[-1], option(terrain, shapes[0], file.policy.rule, _prices(file.policy, 1.0))))
     candidates = [_candidate(bare, ground, each, calibrator or file.policy.calibrator) for ground, each in options]
-    tests = tuple(tested(_counted(bare, candidates[at:], source, progress), promise, bound))
+    tests = tuple(tested(_counted(bare, candidates[at:], source, build, progress), promise, bound))
     chosen = _cheapest(tests, file.policy)
     if chosen is None:  # for the record alone: what else there was shows how far from the promise it all is
         progress("looking at the others")
-        others = _counted(bare, [*candidates[:at], *candidates[at + len(tests) :]], source, progress)
+        others = _counted(bare, [*candidates[:at], *candidates[at + len(tests) :]], source, build, progress)
         beside = tuple(bound(counted, 1 - promise.confidence) for _, counted in others if counted.answered)
     else:
         beside = ()
     return Tuned(
-        _certified(bare, chosen, labels=labels, segment=segment) if chosen else None,
+        _certified(bare, chosen, build, labels=labels, segment=segment) if chosen else None,
         chosen.candidate.calibrator if chosen else None,
         tests,
         tuple(each for _, each in options),
@@ -139,7 +146,35 @@ def tune(
         grounds[0].learned,
         source.left_out(),
         beside,
+        learned,
     )
+
+
+def _with_probes(
+    file: PolicyFile, source: Source, path: str, progress: Callable[[str], None]
+) -> tuple[PolicyFile, Probes | None]:
+    """Probes fitted on the fit split, and the policy with them; as it was where the source holds no states.
+
+    They are cross-fitted: what the calibrator is fitted on is read by probes that never saw the question.
+    """
+    if not path or not reads_states(file.policy):
+        return file, None
+    progress("fitting probes")
+    without = replace(file, policy=probed(file.policy, None))
+    fitted = fit_probes(list(probe_examples(source.examined("fit"), assemble(without, Unfitted()).plan)))
+    return (file, None) if fitted is None else (replace(file, policy=probed(file.policy, path)), fitted)
+
+
+def _grounds(
+    file: PolicyFile, gateway: Gateway, source: Source, build: _Build, progress: Callable[[str], None]
+) -> list[_Ground]:
+    running = {k: v for k, v in gateway.running.items() if k not in {"policy", "calibrator"}}
+    made = []
+    for variant in source.variants(file.policy, gateway.plan):
+        progress(f"fitting: {variant.label}")
+        plan = build(replace(file, policy=variant.policy), Unfitted()).plan
+        made.append(_ground(variant, plan, source, running))
+    return made
 
 
 def _ground(variant: Variant, plan: Plan, source: Source, running: Mapping[str, str]) -> _Ground:
@@ -219,12 +254,12 @@ def _candidate(file: PolicyFile, ground: _Ground, option: Option, calibrator: st
 
 
 def _counted(
-    file: PolicyFile, candidates: Iterable[Candidate], source: Source, progress: Callable[[str], None]
+    file: PolicyFile, candidates: Iterable[Candidate], source: Source, build: _Build, progress: Callable[[str], None]
 ) -> Iterator[tuple[Candidate, Counted]]:
     """What each whole policy does with the certify split; worked out only when it is asked for."""
     for number, candidate in enumerate(candidates, 1):
         progress(f"certifying: policy {number}")
-        plan = assemble(replace(file, policy=candidate.policy), candidate.calibrator).plan
+        plan = build(replace(file, policy=candidate.policy), candidate.calibrator).plan
         yield candidate, source.counted(candidate.policy, plan, candidate.calibrator)
 
 
@@ -238,9 +273,9 @@ def _cheapest(tests: Sequence[Tested[Candidate]], policy: Policy) -> Tested[Cand
     return min((test for test in tests if test.passed), key=cost, default=None)
 
 
-def _certified(file: PolicyFile, test: Tested[Candidate], *, labels: str, segment: str) -> Policy:
+def _certified(file: PolicyFile, test: Tested[Candidate], build: _Build, *, labels: str, segment: str) -> Policy:
     candidate, promise = test.candidate, file.policy.promise
-    gateway = assemble(replace(file, policy=candidate.policy), candidate.calibrator)
+    gateway = build(replace(file, policy=candidate.policy), candidate.calibrator)
     certificate = CertificateSettings(
         alpha=promise.max_error,
         delta=round(1 - promise.confidence, 12),

@@ -9,6 +9,7 @@ from typing import Any
 
 from gate.errors import ConfigError
 from gate.policy import PolicyFile
+from gate.tuning.internal_states import reads_states
 from gate.tuning.policy_text import rewritten
 from gate.tuning.report.contents import FrontierPoint
 from gate.tuning.search import Option
@@ -30,6 +31,10 @@ class Paths:
         return self.policy.with_suffix(".calibrator.json")
 
     @property
+    def probes(self) -> Path:
+        return self.policy.with_suffix(".probes.npz")
+
+    @property
     def record(self) -> Path:
         return self.policy.with_suffix(".tuning.json")
 
@@ -37,7 +42,7 @@ class Paths:
         """Raise `ConfigError` before hours of work, where the policy could not be found again or written at all."""
         if self.policy.suffix not in {".yaml", ".yml"}:
             raise ConfigError("the name of a policy file must end in .yaml", where=str(self.policy))
-        for path in (self.policy, self.calibrator, self.record):
+        for path in (self.policy, self.calibrator, self.probes, self.record):
             if path.exists() and not overwrite:
                 raise ConfigError("this file exists: name another with --out, or allow --overwrite", where=str(path))
 
@@ -48,13 +53,16 @@ def write(tuned: Tuned, file: PolicyFile, paths: Paths, *, overwrite: bool) -> N
         raise ValueError("nothing was certified: there is no policy to write")
     text = file.path.read_bytes().decode("utf-8")  # with its own ends of lines
     policy = rewritten(text, file.policy, tuned.policy, source=file.path, target=paths.policy)
-    for path, content in (
-        (paths.calibrator, tuned.calibrator.dump()),
-        (paths.record, json.dumps(record(tuned), indent=1) + "\n"),
-        (paths.policy, policy),
-    ):
+    files = {
+        paths.calibrator: tuned.calibrator.dump().encode(),
+        paths.record: (json.dumps(record(tuned), indent=1) + "\n").encode(),
+        paths.policy: policy.encode(),
+    }
+    if tuned.probes is not None and reads_states(tuned.policy):
+        files = {paths.probes: tuned.probes.dump(), **files}
+    for path, content in files.items():
         with written_whole(path, overwrite=overwrite) as out:
-            out.write(content.encode("utf-8"))
+            out.write(content)
 
 
 def record(tuned: Tuned) -> dict[str, Any]:

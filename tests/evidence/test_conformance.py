@@ -34,6 +34,7 @@ PROFILES = {
 ASKED = Question.from_text("Where is Lagos?")
 OPTIONS: Mapping[str, Callable[[], dict[str, Any]]] = {
     "second_opinion": lambda: {"upstream": "other"},
+    "hidden_states": lambda: {"read_by": "other"},
     "neighbours": lambda: {"path": two_topics_file(), "embedder": "hashed"},
 }
 """What a policy must say of a source that has no defaults for it."""

@@ -157,7 +157,7 @@ def test_embeddings_are_billed_but_are_no_calls(source: NeighboursSource) -> Non
 def test_what_it_uses_by_name(source: NeighboursSource) -> None:
     uses = source.uses
     assert uses.embedders == ("hashed", "second")
-    assert uses.files == (two_topics_file(),)
+    assert uses.files == ((two_topics_file(), source.pool.fingerprint),)
     assert uses.fitted_with == (("hashed", "hashed_ngrams-1-512"), ("second", "hashed_ngrams-1-64"))
 
 

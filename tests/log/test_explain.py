@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 from gate.errors import UpstreamError
@@ -9,19 +10,8 @@ from gate.gateway import Gateway
 from gate.log.explain import explanation
 from gate.log.jsonl import without_text
 from gate.policy import Policy
-from gate.types import (
-    Action,
-    Confidence,
-    Contribution,
-    Cost,
-    Decision,
-    Question,
-    Reading,
-    SignalVector,
-    Stage,
-    Step,
-    TraceRecord,
-)
+from gate.traces import TraceRecord
+from gate.types import Action, Confidence, Contribution, Cost, Decision, Question, Reading, SignalVector, Stage, Step
 from tests.scripted import Answer, Scripted, plan_over, world_of
 
 CONFIDENCE = Confidence(0.9, 0.8, 0.95, (Contribution("vote_share", 1.5),), base=-0.25, calibrated=True)
@@ -67,6 +57,12 @@ def test_a_missing_signal_is_shown_with_its_reason_and_a_zero_as_a_zero() -> Non
     first, second = explanation(RECORD)["steps"]
     assert first["signals"] == {"vote_share": 0.2, "passage_score": {"missing": "no passage is in the prompt"}}
     assert second["signals"] == {"vote_share": 1.0, "passage_score": 0.0}
+
+
+def test_what_voids_a_certificate_is_shown_with_the_step_it_was_seen_in() -> None:
+    seen = dataclasses.replace(SECOND, void=("another model answers",))
+    steps = explanation(dataclasses.replace(RECORD, steps=(FIRST, seen)))["steps"]
+    assert [step["void"] for step in steps] == [[], ["another model answers"]]
 
 
 def test_a_question_that_ended_in_an_error_is_explained_by_it() -> None:

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from gate.errors import ConfigError
 from gate.log.jsonl import TraceFile, from_json, read, to_json, without_text
+from gate.traces import STATES_NOT_KEPT, Failure, TapeEntry, TraceRecord
 from gate.types import (
     Action,
     Confidence,
     Contribution,
     Cost,
     Decision,
-    Failure,
     Generation,
     Generations,
     Message,
@@ -29,12 +29,11 @@ from gate.types import (
     SignalVector,
     Stage,
     Step,
-    TapeEntry,
     TokenLogprob,
     ToolCall,
-    TraceRecord,
     Usage,
 )
+from tests.hidden_states.blocks import states as read_states
 
 TEXT = st.text(max_size=12)
 NUMBER = st.floats(allow_nan=False, allow_infinity=False)
@@ -189,3 +188,27 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="cannot read the trace") as caught:
             list(read(path))
         assert caught.value.where == str(path)
+
+
+@pytest.mark.parametrize(("text", "states", "kept"), [(True, False, False), (True, True, True), (False, True, False)])
+def test_internal_states_are_kept_only_when_asked_for(text: bool, states: bool, kept: bool, tmp_path: Path) -> None:
+    answer = Generation("Paris", states=read_states(), no_states="")
+    decision = Decision(Action.ANSWER, "confident", Stage("small"))
+    outcome = Outcome(Action.ANSWER, "Paris", (Step(decision, SignalVector(()), Cost()),), Cost(), answer)
+    entry = TapeEntry("k", "generate", Cost(), generations=Generations((answer, Generation("Rome"))))
+    passages = TapeEntry("p", "retrieve", Cost(), passages=())
+    asked, tape = Question.from_text("Where?"), (entry, passages)
+    record = TraceRecord("1", "now", "p", "f", True, outcome.steps, asked, tape, outcome)
+    path = tmp_path / "trace.jsonl"
+    TraceFile(path, text=text, states=states).append(record)
+    assert (read_states().features in path.read_text(encoding="utf-8")) is kept
+    (back,) = read(path)
+    if kept:
+        assert back == record
+    elif text:
+        assert back.tape[0].generations is not None
+        first, second = back.tape[0].generations.choices
+        assert (first.text, first.states, first.no_states) == ("Paris", None, STATES_NOT_KEPT)
+        assert second == Generation("Rome")
+        assert back.outcome is not None
+        assert back.outcome.generation == first

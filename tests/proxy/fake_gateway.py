@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from gate.errors import GateError
+from gate.traces import TraceRecord
 from gate.types import (
     Action,
     Budget,
@@ -25,7 +26,6 @@ from gate.types import (
     Step,
     TokenLogprob,
     ToolCall,
-    TraceRecord,
 )
 
 TOKENS = (TokenLogprob("Nig", -0.1, (("Nig", -0.1), ("Gh", -2.5))), TokenLogprob("eria", -0.01, ()))
@@ -51,6 +51,7 @@ class FakeGateway:
     policy_fingerprint: str = "0123456789abcdef"
     certificate: Certificate | None = None
     void: tuple[str, ...] = ()
+    seen_void: tuple[str, ...] = ()
     asked: list[tuple[Question, Budget | None]] = field(default_factory=list)
     started: threading.Event = field(default_factory=threading.Event)
     cancelled: threading.Event = field(default_factory=threading.Event)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import socket
 import threading
@@ -14,8 +15,9 @@ import pytest
 
 from gate.errors import UpstreamError, UpstreamTimeout
 from gate.proxy.app import create_app
-from gate.types import TraceRecord
-from tests.proxy.fake_gateway import FakeGateway, outcome_of
+from gate.traces import TraceRecord
+from gate.types import Certificate
+from tests.proxy.fake_gateway import GENERATION, FakeGateway, outcome_of
 from tests.proxy.live_server import live
 
 ASK = {"model": "gate", "messages": [{"role": "user", "content": "Where is Lagos?"}]}
@@ -42,6 +44,20 @@ def test_models_health_and_readiness() -> None:
         assert httpx.get(url + "/healthz").json() == {"status": "ok"}
         assert httpx.get(url + "/readyz").json()["certificate"] == "none"
     assert gateway.closed, "stopping the server closes the gateway"
+
+
+def test_a_certificate_that_an_answer_voided_is_void_in_its_headers_and_seen_in_readiness() -> None:
+    held = Certificate(0.05, 0.05, 100, 60, 1, 0.04, "all", "2026-01-01", {})
+    sound = outcome_of(GENERATION)
+    (step,) = sound.steps
+    marred = dataclasses.replace(sound, steps=(dataclasses.replace(step, void=("another model answers",)),))
+    said = iter([sound, marred])
+    gateway = FakeGateway(lambda question: next(said), certificate=held, seen_void=("another model answers",))
+    with live(create_app(gateway)) as url:
+        marks = [httpx.post(url + CHAT, json=ASK).headers["x-gate-certificate"] for _ in range(2)]
+        ready = httpx.get(url + "/readyz").json()
+    assert marks == ["certified", "void; another model answers"]
+    assert (ready["certificate"], ready["seen_void"]) == ("certified", ["another model answers"])
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ from gate.ports import Evidence, EvidenceSource, Fact, Missing, Price, Profile, 
 from gate.prompts import load
 from gate.routes import AbstainRoute, AnswerRoute, EscalateRoute, RetrieveRoute
 from gate.rules import ThresholdRule
+from gate.traces import TapeEntry
 from gate.tuning.full_evidence import Seen, full_evidence
 from gate.tuning.table import Array, Bools, Row, Table, TableMaker
 from gate.types import (
@@ -36,7 +37,6 @@ from gate.types import (
     Question,
     SignalVector,
     Stage,
-    TapeEntry,
     Usage,
 )
 

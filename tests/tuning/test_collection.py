@@ -14,10 +14,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gate.errors import ConfigError
+from gate.traces import Failure, TapeEntry
 from gate.tuning.collection import Added, Collection, Label, is_collection
 from gate.tuning.examples import Example, Split
 from gate.tuning.splits import Shares, split_by
-from gate.types import Cost, Failure, Generation, Generations, Message, Passage, Question, TapeEntry, Usage
+from gate.types import Cost, Generation, Generations, Message, Passage, Question, Usage
 
 STRANGE = "\ud800 half a pair, \U0001f98a a fox, \x00 nothing, \u2028 a line, e\u0301 ' \" \\"
 

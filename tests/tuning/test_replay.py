@@ -19,10 +19,11 @@ from gate.gateway import Gateway
 from gate.log.jsonl import TraceFile, to_json
 from gate.pocket.world import facts_of, unit_hash
 from gate.policy import PolicyFile, find, read
+from gate.traces import TraceRecord
 from gate.tuning.decision_log import ELSEWHERE, NOTHING_GATHERED, Audit, records
 from gate.tuning.evaluate import evaluate
 from gate.tuning.replay import Replayed, replay
-from gate.types import Action, Question, Stage, TraceRecord
+from gate.types import Action, Question, Stage
 from tests.tuning.logs import Json, decision, policy_in, served, step, written
 
 ZERO, ONE = Stage("small"), Stage("small", tier=1)

@@ -58,7 +58,7 @@ def fitted(ground: tuple[PolicyFile, Collection]) -> Fitted:
 
 def test_splits_have_no_question_in_common_and_lose_none(ground: tuple[PolicyFile, Collection]) -> None:
     source = CollectionSource(ground[1], SHARES)
-    ids = [[row.example.id for row in source.split(name)] for name in ("fit", "certify", "test")]
+    ids = [[row.example.id for row in source.examined(name)] for name in ("fit", "certify", "test")]
     assert sum(map(len, ids)) == len({id_ for split in ids for id_ in split}) == 150
     assert min(map(len, ids)) > 15
     plan = gateway_of(ground[0]).plan
@@ -70,7 +70,7 @@ def test_what_is_counted_is_what_the_pipeline_does_with_the_certify_split(
 ) -> None:
     """And the screen by columns says the same."""
     policy, (source, plan, calibrator) = ground[0].policy, fitted
-    table = observed(source.split("certify"), plan)
+    table = observed(source.examined("certify"), plan)
     for rule in (
         ThresholdRule(answer_at=0.6, gather_above=0.1),
         ThresholdRule(answer_at=0.97),

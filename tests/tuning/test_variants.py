@@ -10,9 +10,9 @@ import pytest
 from gate.assemble import assemble
 from gate.calibration.unfitted import Unfitted
 from gate.gateway import Gateway
+from gate.traces import Failure
 from gate.tuning.observing import seen_of
 from gate.tuning.variants import Variant, variants
-from gate.types import Failure
 from tests.tuning.collected import POLICY, collection_in, gateway_of, policy_in
 
 FAILED = Failure("small", "is down")

@@ -15,9 +15,10 @@ from gate.drivers import Recording, ReplayDriver
 from gate.errors import ReplayGap, UpstreamError
 from gate.pipeline import answer
 from gate.rules import ThresholdRule
+from gate.traces import TapeEntry
 from gate.tuning.table import Table
 from gate.tuning.walk import ABSTAINED, ANSWERED, UNKNOWN, Terrain, Walked, opened, walk
-from gate.types import Action, Outcome, Question, Stage, TapeEntry
+from gate.types import Action, Outcome, Question, Stage
 from tests.tuning.small_worlds import ANY_WAY, LADDER, Said, SmallWorld, believed
 
 P = st.integers(0, 16).map(lambda k: k / 16)

@@ -7,7 +7,17 @@ A signal may be about drafts of one kind alone (a tool call, say). The modules i
 are all the evidence there is.
 """
 
-from tests.signals.scenes import core, json_answers, neighbours, perturb, sampling, second, tool_calls, verbalized
+from tests.signals.scenes import (
+    core,
+    internal,
+    json_answers,
+    neighbours,
+    perturb,
+    sampling,
+    second,
+    tool_calls,
+    verbalized,
+)
 
-FAMILIES = (core, neighbours, perturb, sampling, second, verbalized)
+FAMILIES = (core, internal, neighbours, perturb, sampling, second, verbalized)
 ALONE = (tool_calls, json_answers)
