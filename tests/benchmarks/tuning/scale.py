@@ -29,7 +29,8 @@ from gate.calibration.probabilities import sigmoid
 from gate.evidence import Asked, Draft, Meanings, Samples
 from gate.log.jsonl import from_json, to_json
 from gate.signals import SIGNALS
-from gate.types import Action, Confidence, Cost, Decision, Reading, SignalVector, Stage, Step, TraceRecord
+from gate.traces import TraceRecord
+from gate.types import Action, Confidence, Cost, Decision, Reading, SignalVector, Stage, Step
 
 ROOT = Path(__file__).parents[3]
 HELD = (Draft, Asked, Samples, Meanings)
