@@ -12,7 +12,6 @@ from gate.engine_plugin.guard import CannotRead
 from gate.engine_plugin.setting import Setting
 from gate.hidden_states.block import identity
 from gate.hidden_states.layout import KEY_TOKENS, Layout
-from gate.hidden_states.rows import rows
 
 torch = pytest.importorskip("torch")
 model = pytest.importorskip("gate.engine_plugin.model")
@@ -58,7 +57,7 @@ def test_a_step_has_the_rows_of_all_its_requests(capacity: int) -> None:
     read = reader.read(spans)
     wanted = np.full(TOKENS, -1)
     wanted[0] = 7
-    expected = rows(LAYOUT, streams, last, served.head, wanted)
+    expected = tiny.every_row(LAYOUT, streams, last, served.head, wanted)
     states = sum(list(LAYOUT.row_parts.values())[:2])
     found = {(request, start + at): row for request, start, some in read.rows() for at, row in enumerate(some)}
     assert len(found) == 7

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from gate.hidden_states.layout import KEY_TOKENS, LENS, STABILITY, Floats, Layout
-from gate.hidden_states.rows import Ints, rows
+from gate.hidden_states.rows import Ints
 
 torch = pytest.importorskip("torch")
 readings = pytest.importorskip("gate.engine_plugin.readings")
@@ -48,7 +48,7 @@ def test_random_states_have_the_numbers_of_numpy(layers: tuple[int, ...], width:
     layout = Layout(6, width, layers)
     model = tiny.random_model(width, 50)
     streams, last = tiny.random_states(layout, KEY_TOKENS)
-    agree(read(model, layout, streams, last), rows(layout, streams, last, model.head), layout)
+    agree(read(model, layout, streams, last), tiny.every_row(layout, streams, last, model.head), layout)
 
 
 def test_known_targets_are_the_ones_read() -> None:
@@ -57,7 +57,7 @@ def test_known_targets_are_the_ones_read() -> None:
     streams, last = tiny.random_states(layout, 12)
     targets = np.array([*range(0, 50, 5), -1, -1])
     found = read(model, layout, streams, last, targets)
-    agree(found, rows(layout, streams, last, model.head, targets), layout)
+    agree(found, tiny.every_row(layout, streams, last, model.head, targets), layout)
     is_top = found[:, layout.row_parts["states"] + 3 + 9 + STABILITY.index("is_top")]
     assert set(is_top) == {0.0, 1.0}, "targets that are the likeliest, and targets that are not"
 
@@ -72,7 +72,7 @@ def test_the_head_of_a_real_model_has_them_too(size: Any) -> None:
     states = pocket.hidden_states(range(4, 4 + KEY_TOKENS))
     layout = Layout.at(pocket.layers, states.shape[-1])
     streams = np.stack([states[layer] for layer in layout.layers], axis=1)
-    expected = rows(layout, streams, states[-1], model.head)
+    expected = tiny.every_row(layout, streams, states[-1], model.head)
     agree(read(model, layout, streams, states[-1]), expected, layout, 1e-3)
 
 
@@ -82,7 +82,7 @@ def test_a_token_that_is_all_but_certain_has_a_direction_still() -> None:
     model = tiny.random_model(16, 50)
     streams = np.stack([model.head.weight[:8] * 9, model.head.weight[:8] * 9], axis=1)
     model.model.norm.weight.data *= 6
-    expected = rows(layout, streams, streams[:, -1], model.head)
+    expected = tiny.every_row(layout, streams, streams[:, -1], model.head)
     p = expected[:, STABILITY.index("probability") - len(STABILITY)]
     assert ((p > 1 - 1e-6) & (expected[:, STABILITY.index("gradient_norm") - len(STABILITY)] > 0)).any()
     agree(read(model, layout, streams, streams[:, -1]), expected, layout, 1e-3)
@@ -97,7 +97,7 @@ def test_rows_in_turns_are_rows_at_once(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(readings, "_MOST_LOGITS", 50 * (2 + 5) * 4)
     np.testing.assert_allclose(read(model, layout, streams, last, targets), at_once, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(
-        read(model, layout, streams, last), rows(layout, streams, last, model.head), rtol=2e-4, atol=2e-4
+        read(model, layout, streams, last), tiny.every_row(layout, streams, last, model.head), rtol=2e-4, atol=2e-4
     )
 
 
@@ -143,7 +143,7 @@ def test_a_worker_holds_the_weights_of_its_own_words(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(readings, "tensor_model_parallel_all_reduce", lambda x: local.append(x) or x)
     read(halves[1], layout, streams, last)
     monkeypatch.setattr(readings, "tensor_model_parallel_all_reduce", lambda x: x + local[0])
-    agree(read(halves[0], layout, streams, last), rows(layout, streams, last, whole.head), layout)
+    agree(read(halves[0], layout, streams, last), tiny.every_row(layout, streams, last, whole.head), layout)
 
 
 @pytest.mark.parametrize("fault", ["no norm", "no logits", "breaks"])
@@ -151,7 +151,7 @@ def test_states_are_read_without_a_head(fault: str) -> None:
     layout = Layout(6, 16, (1, 6))
     model = tiny.random_model(16, 50)
     streams, last = tiny.random_states(layout, 3)
-    expected = rows(layout, streams, last, model.head)
+    expected = tiny.every_row(layout, streams, last, model.head)
     final = model.model.norm(torch.tensor(last)).detach()
     if fault == "no norm":
         del model.model.norm
@@ -183,7 +183,7 @@ def test_half_precision_is_near() -> None:
     layout = Layout(6, 64, (2, 6))
     model = tiny.random_model(64, 200)
     streams, last = tiny.random_states(layout, 8)
-    expected = rows(layout, streams, last, model.head)
+    expected = tiny.every_row(layout, streams, last, model.head)
     model.to(torch.bfloat16)
     reader = readings.Reader(layout, lambda: readings.head_of(model, model.lm_head.weight.shape[1]), CPU)
     streams_, last_ = torch.tensor(streams).bfloat16(), torch.tensor(last).bfloat16()

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import torch
 
-from gate.hidden_states.layout import Floats, Layout
-from gate.hidden_states.rows import Head
+from gate.hidden_states.layout import KEY_TOKENS, Floats, Layout
+from gate.hidden_states.rows import Head, rows
 from gate.pocket.states import tensors
 from gate.pocket.weights import Size
 
@@ -59,3 +60,11 @@ def random_states(layout: Layout, rows: int, seed: int = 0) -> tuple[Floats, Flo
     if layout.layers[-1] == layout.depth:
         return streams, streams[:, -1]
     return streams, generator.standard_normal((rows, layout.width)).astype(np.float32) * 3
+
+
+def every_row(layout: Layout, streams: Floats, last: Floats, head: Head, targets: Any = None) -> Floats:
+    """What numpy makes of each row as if it were among the first `KEY_TOKENS`: no row depends on another."""
+    parts = [slice(at, at + KEY_TOKENS) for at in range(0, len(last), KEY_TOKENS)]
+    return np.concatenate(
+        [rows(layout, streams[p], last[p], head, None if targets is None else targets[p]) for p in parts]
+    )
