@@ -17,6 +17,7 @@ from gate.evidence.hidden_states import HiddenStates
 from gate.evidence.probes import PROBES
 from gate.hidden_states.layout import LENS, STABILITY
 from gate.ports import Evidence, Fact, Missing
+from gate.signals.neighbours import sigmoid
 
 _MEAN, _WEAKEST = 0, 1
 _DIVERGENCE, _AGREEMENT = LENS.index("divergence"), LENS.index("agreement")
@@ -48,7 +49,7 @@ def probe(name: str) -> Callable[[HiddenStates], float | Missing]:
     def read(fact: HiddenStates) -> float | Missing:
         if name not in fact.probes:
             return Missing(fact.unprobed)
-        return 1.0 / (1.0 + math.exp(-max(-500.0, fact.probes[name])))
+        return sigmoid(fact.probes[name])
 
     return read
 

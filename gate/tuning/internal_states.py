@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 
-from gate.evidence import Draft, HiddenStates, Meanings
+from gate.evidence import Draft, HiddenStates, HiddenStatesSource, Meanings
 from gate.evidence.spans import first_answer_token
 from gate.pipeline import Plan
 from gate.policy import Policy
@@ -16,7 +16,7 @@ from gate.tuning.full_evidence import Seen
 from gate.tuning.observing import seen_of
 from gate.tuning.probes import ProbeExample
 
-SOURCE = "hidden_states"
+SOURCE = HiddenStatesSource.name
 
 
 def probed(policy: Policy, path: str | None) -> Policy:
