@@ -14,14 +14,14 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Generator, Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Generic, TypeAlias, TypeVar, cast
 
 from gate.errors import GateError
-from gate.types import Cost, Entailments, Generations, JsonObject, Message, Passage, Step, Vectors
+from gate.types import Cost, Entailments, Generations, JsonObject, Message, Passage, Step, Vector, Vectors
 
 T = TypeVar("T")
-_NOT_ASKED = frozenset({"cap", "seed_is_callers", "states"})
+_NOT_ASKED = frozenset({"cap", "part_of", "seed_is_callers", "states", "vector"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +32,14 @@ class ReadStates:
     """Texts that stand in the prompt, to measure how far they were looked at."""
     given: bool = False
     """The last message is the answer: it is read, one more token is generated after it, and that is left unused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Draws:
+    """Several calls that together draw answers to one request: any of them would do for any other."""
+
+    seed: int | None
+    """Of the first call. Those of the others differ, so that no two draw the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +62,8 @@ class Generate:
     """How many alternatives a token to ask for (0 = the token's own log-probability only); None = none at all."""
     extra: JsonObject = field(default_factory=dict)
     """Fields passed through to the upstream untouched (``tools``, ``response_format`` …)."""
+    part_of: Draws | None = None
+    """The calls this is one of: no part of what is asked."""
     states: ReadStates | None = None
     """What to read inside the model, where the upstream can; an answer is the same with or without it."""
 
@@ -81,11 +91,33 @@ class Entail:
 
 @dataclass(frozen=True, slots=True)
 class Retrieve:
-    """Ask a retriever for the ``k`` best passages. An empty reply is an answer, not an error."""
+    """Ask a retriever for the ``k`` best passages. An empty reply is an answer, not an error.
+
+    Raises `EvidenceUnavailable` into the flow when it fails for good.
+    """
 
     retriever: str
     query: str
     k: int
+    vector: Vector | None = None
+    """Of the query, by the retriever's embedder, where it searches by one: no part of what is asked."""
+
+
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    """Put a question before a person. The reply is the reference under which it is found again.
+
+    Raises `UpstreamError` into the flow when it fails. It is not tried again once it may have arrived.
+    """
+
+    person: str
+    messages: tuple[Message, ...]
+    reason: str
+    """Why gate did not answer it: the decision's code."""
+    draft: str = ""
+    p: float | None = None
+    """The confidence in the draft."""
+    passages: tuple[Passage, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +136,9 @@ class Observe:
 
 Ask: TypeAlias = Generate | Embed | Entail
 """What a model endpoint is asked."""
-Effect: TypeAlias = Ask | Retrieve | Together | Observe
+Request: TypeAlias = Ask | Retrieve | HandOver
+"""What any endpoint is asked."""
+Effect: TypeAlias = Request | Together | Observe
 Flow: TypeAlias = Generator[Effect, Any, T]
 
 
@@ -130,6 +164,10 @@ def entail(effect: Entail) -> Flow[Reply[Entailments]]:
 
 def retrieve(effect: Retrieve) -> Flow[Reply[tuple[Passage, ...]]]:
     return cast("Reply[tuple[Passage, ...]]", (yield effect))
+
+
+def hand_over(effect: HandOver) -> Flow[Reply[str]]:
+    return cast("Reply[str]", (yield effect))
 
 
 def together(flows: Iterable[Flow[T]]) -> Flow[tuple[T, ...]]:
@@ -166,21 +204,22 @@ def driven(flow: Flow[T], effect: Effect | Done[T], perform: Callable[[Effect], 
         return effect.result
 
 
-def effect_key(effect: Ask | Retrieve) -> str:
+def effect_key(effect: Request) -> str:
     """A hash of all that was asked: equal requests have equal keys, in this process and in any other.
 
-    What the budget had left (``cap``), who gave the seed and whether states are read are not asked: the answer to the
-    same request is the same.
+    What the budget had left (``cap``), who gave the seed, which other calls there are and whether states are read are
+    not asked: the answer to the same request is the same.
     """
     return _hash(effect, _NOT_ASKED)
 
 
 def family_key(effect: Generate) -> str:
-    """The same for all requests that differ in nothing but how many answers they ask for."""
-    return _hash(effect, _NOT_ASKED | {"n"})
+    """The same for all requests that differ in nothing but how many answers they ask for, and all of one `Draws`."""
+    first = effect if effect.part_of is None else replace(effect, seed=effect.part_of.seed)
+    return _hash(first, _NOT_ASKED | {"n"})
 
 
-def _hash(effect: Ask | Retrieve, left_out: frozenset[str]) -> str:
+def _hash(effect: Request, left_out: frozenset[str]) -> str:
     fields = {name: value for name, value in asdict(effect).items() if name not in left_out}
     asked = [type(effect).__name__, _canonical(fields)]
     text = json.dumps(asked, sort_keys=True, ensure_ascii=False, default=str)

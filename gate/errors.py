@@ -119,7 +119,7 @@ class UpstreamError(GateError):
 
     ``said`` is what the server said of it. It may quote the user's text, so it stands apart: whoever asked may read it
     (``in_full``), and no trace kept without text holds it. Keys are masked in it. ``param`` is the field of the request
-    that the server blames, where its reply names one.
+    that the server blames, where its reply names one. ``unsent``: the request cannot have arrived.
     """
 
     def __init__(
@@ -132,6 +132,7 @@ class UpstreamError(GateError):
         status: int | None = None,
         retryable: bool = False,
         retry_after: float | None = None,
+        unsent: bool = False,
     ) -> None:
         super().__init__(f"upstream {upstream!r}: {cause}")
         self.upstream = upstream
@@ -141,6 +142,7 @@ class UpstreamError(GateError):
         self.status = status
         self.retryable = retryable
         self.retry_after = retry_after
+        self.unsent = unsent
 
     @property
     def in_full(self) -> str:
@@ -156,13 +158,14 @@ class EvidenceUnavailable(GateError):
     """A fact could not be gathered; the message is the reason shown beside the missing signal.
 
     ``voids``: not for this once, but because what runs is not what was certified (another model answers, say): no
-    certificate that needed the fact holds.
+    certificate that needed the fact holds. ``code``: a stable word for programs, where the failure closes a way.
     """
 
-    def __init__(self, reason: str, cost: Cost | None = None, *, voids: bool = False) -> None:
+    def __init__(self, reason: str, cost: Cost | None = None, *, voids: bool = False, code: str = "") -> None:
         super().__init__(reason)
         self.cost = cost
         self.voids = voids
+        self.code = code
 
 
 class ReplayGap(GateError):

@@ -6,13 +6,14 @@ fits the protocol here and add one line to that folder's tuple. The conformance 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 from typing_extensions import TypeIs
 
-from gate.effects import Embed, Entail, Flow, Generate
+from gate.effects import Embed, Entail, Flow, Generate, HandOver, Retrieve
 from gate.prompts import Prompt
 from gate.types import (
     Action,
@@ -94,6 +95,8 @@ class Round:
     passages: tuple[Passage, ...] = ()
     found: tuple[Passage, ...] = ()
     """What was retrieved for an upstream before this one, or came with the question: quoted without a search."""
+    fetched: tuple[Passage, ...] = ()
+    """All that the search found, of which ``passages`` are the first."""
     prompt: Prompt | None = None
     """The prompt the passages are quoted in; None when there are none."""
     calls_left: int | None = None
@@ -103,9 +106,18 @@ class Round:
     """What opening this round cost, before anything was gathered in it (a search, say)."""
     closed_book: Generation | None = None
     """What this upstream answered without the passages, where an earlier round asked it."""
+    drafted: Generation | None = None
+    """The draft, where opening the round made it already: its cost is in ``cost``."""
+    rivals: tuple[Generation, ...] = ()
+    """What was drafted beside it, from the passages of other retrievers."""
 
     def stage(self, tier: int) -> Stage:
         return Stage(self.upstream, bool(self.passages), tier)
+
+    @property
+    def cites(self) -> bool:
+        """Whether its answers cite passages by number."""
+        return self.prompt is not None and self.prompt.numbered
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +218,17 @@ class Ending:
 
     text: str
     generation: Generation | None = None
+    passages: tuple[Passage, ...] = ()
+    """What the answer came from, or what a refusal shows."""
+    cited: tuple[str, ...] = ()
+    """The ids of those that bear the answer."""
+    cost: Cost = Cost()
+    """What ending cost: a question written to ask back, a person told."""
+    detail: str = ""
+    """What of it failed, for the decision to say."""
+    hedged: bool = False
+    reference: str = ""
+    """See `gate.types.Outcome` for these two."""
 
 
 class Route(Protocol):
@@ -228,11 +251,24 @@ class Route(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class HttpRequest:
-    """What a wire dialect wants sent: JSON by POST to a complete ``url``. Headers may hold a key: never log them."""
+    """What a wire dialect wants sent to a complete ``url``: JSON by POST, or nothing but the address by GET.
+
+    Headers may hold a key: never log them.
+    """
 
     url: str
     headers: Mapping[str, str]
     body: JsonObject
+    method: Literal["POST", "GET"] = "POST"
+
+    @property
+    def content(self) -> bytes:
+        """The body as it is sent, byte for byte."""
+        if self.method == "GET":
+            return b""
+        # httpx's own encoder fails on half a surrogate pair, which a model or a caller may have written
+        text = json.dumps(dict(self.body), ensure_ascii=False, separators=(",", ":"))
+        return text.encode("utf-8", "replace")
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,15 +284,13 @@ V_co = TypeVar("V_co", covariant=True)
 
 
 class WireEndpoint(Protocol[E_contra, V_co]):
-    """A model behind HTTP: pure encode and decode, no sockets. Drivers do the sending."""
+    """Whoever is asked over HTTP: pure encode and decode, no sockets. Drivers do the sending."""
 
     @property
     def name(self) -> str: ...
     @property
-    def price(self) -> Price: ...
-    @property
     def fingerprint(self) -> str:
-        """Changes when the model or the way it is asked changes."""
+        """Changes when who is asked, or the way it is asked, changes."""
         ...
 
     def encode(self, effect: E_contra) -> HttpRequest: ...
@@ -267,12 +301,10 @@ class WireEndpoint(Protocol[E_contra, V_co]):
 
 
 class LocalEndpoint(Protocol[E_contra, V_co]):
-    """A model in this process. ``complete`` blocks; drivers run it on a thread."""
+    """Whoever is asked in this process. ``complete`` blocks; drivers run it on a thread."""
 
     @property
     def name(self) -> str: ...
-    @property
-    def price(self) -> Price: ...
     @property
     def fingerprint(self) -> str: ...
 
@@ -281,7 +313,21 @@ class LocalEndpoint(Protocol[E_contra, V_co]):
         ...
 
 
-class WireUpstream(WireEndpoint[Generate, Generations], Protocol):
+class WireModel(WireEndpoint[E_contra, V_co], Protocol[E_contra, V_co]):
+    """A model behind HTTP: its tokens have a price."""
+
+    @property
+    def price(self) -> Price: ...
+
+
+class LocalModel(LocalEndpoint[E_contra, V_co], Protocol[E_contra, V_co]):
+    """A model in this process."""
+
+    @property
+    def price(self) -> Price: ...
+
+
+class WireUpstream(WireModel[Generate, Generations], Protocol):
     """A language model behind HTTP. Registered as a class with ``kind``, ``Options`` and ``from_options``."""
 
     kind: ClassVar[str]
@@ -290,7 +336,7 @@ class WireUpstream(WireEndpoint[Generate, Generations], Protocol):
     def profile(self) -> Profile: ...
 
 
-class LocalUpstream(LocalEndpoint[Generate, Generations], Protocol):
+class LocalUpstream(LocalModel[Generate, Generations], Protocol):
     """A language model in this process. Registered likewise."""
 
     kind: ClassVar[str]
@@ -300,24 +346,42 @@ class LocalUpstream(LocalEndpoint[Generate, Generations], Protocol):
 
 
 Upstream = WireUpstream | LocalUpstream
-Embedder = WireEndpoint[Embed, Vectors] | LocalEndpoint[Embed, Vectors]
+Embedder = WireModel[Embed, Vectors] | LocalModel[Embed, Vectors]
 """Makes unit vectors of texts. Registered like an upstream; its ``kind`` is looked up among EMBEDDERS."""
-EntailmentJudge = WireEndpoint[Entail, Entailments] | LocalEndpoint[Entail, Entailments]
+EntailmentJudge = WireModel[Entail, Entailments] | LocalModel[Entail, Entailments]
 """Says what follows from what. Registered like an upstream; its ``kind`` is looked up among JUDGES."""
-Endpoint = Upstream | Embedder | EntailmentJudge
 
 
-def is_local(endpoint: Endpoint | LocalEndpoint[Any, Any] | WireEndpoint[Any, Any]) -> TypeIs[LocalEndpoint[Any, Any]]:
+class WireRetriever(WireEndpoint[Retrieve, tuple[Passage, ...]], Protocol):
+    """Finds passages behind HTTP. Registered as a class with ``kind``, ``Options`` and ``from_options(name, options)``.
+
+    More passages than were asked for may come; drivers keep the first ``k``.
+    """
+
+    kind: ClassVar[str]
+
+    @property
+    def embedder(self) -> str:
+        """Who makes the vector of a query that it searches by (`Retrieve.vector`); "" when it needs none."""
+        ...
+
+
+class LocalRetriever(LocalEndpoint[Retrieve, tuple[Passage, ...]], Protocol):
+    """Finds passages from this process: in it, or over a protocol of its own. Registered likewise."""
+
+    kind: ClassVar[str]
+
+    @property
+    def embedder(self) -> str: ...
+
+
+Retriever = WireRetriever | LocalRetriever
+Person = WireEndpoint[HandOver, str] | LocalEndpoint[HandOver, str]
+"""Takes over a question for a human being, and gives the reference under which it is found again ("" = by the key of
+the effect). Registered like a retriever; its ``kind`` is looked up among PEOPLE."""
+Endpoint = Upstream | Embedder | EntailmentJudge | Retriever | Person
+
+
+def is_local(endpoint: LocalEndpoint[Any, Any] | WireEndpoint[Any, Any]) -> TypeIs[LocalEndpoint[Any, Any]]:
     """Whether it runs in this process. Asked by its one method: looking at its properties could load a model."""
     return hasattr(endpoint, "complete")
-
-
-class Retriever(Protocol):
-    """Finds passages in this process; drivers run it on a thread."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def fingerprint(self) -> str: ...
-
-    def search(self, query: str, k: int) -> tuple[Passage, ...]: ...

@@ -26,7 +26,8 @@ class Failure:
 class TapeEntry:
     """One effect and its reply.
 
-    ``key`` is a hash of what was asked; one of generations, passages, vectors, entailments and failure is set.
+    ``key`` is a hash of what was asked; one of generations, passages, vectors, entailments, reference and failure is
+    set.
     """
 
     key: str
@@ -38,9 +39,12 @@ class TapeEntry:
     passages: tuple[Passage, ...] | None = None
     vectors: Vectors | None = None
     entailments: Entailments | None = None
+    reference: str | None = None
+    """Under which a person was handed the question."""
     failure: Failure | None = None
     family: str = ""
-    """The hash of a request for several answers without their number: fewer of them can be told from the same reply."""
+    """The hash of a request for several answers without their number: fewer of them can be told from the same reply,
+    and as many in other parts from all replies of one `gate.effects.Draws`."""
     n: int = 1
     """How many answers were asked for."""
 

@@ -36,6 +36,8 @@ class Budget:
     tokens: int | None = None
     seconds: float | None = None
     money: float | None = None
+    fan_out: int | None = None
+    """Requests made side by side, and answers asked of one request."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +67,12 @@ class Passage:
     id: str
     text: str
     score: float = 0.0
+    title: str = ""
+    """Of the document, and of the section it stands in."""
+    source: str = ""
+    """Where the document is: a path in the indexed folder, or an address."""
+    start: int | None = None
+    """Where it begins in the text of the document, in characters; None where that is not known."""
 
 
 # --- what a model says -------------------------------------------------------------------------------------------
@@ -123,6 +131,8 @@ class Generation:
     """What was read inside the model; None unless it was asked for and could be had."""
     no_states: str = ""
     """Why there are none although they were asked for."""
+    cites: bool = False
+    """Whether it was asked to cite passages by number: a ``[1]`` in it is then no part of what it says."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,6 +221,8 @@ class Stage:
     upstream: str
     passages: bool = False
     tier: int = 0
+    memory: bool = False
+    """Whether it is the answer from memory that is on trial, beside one that read the passages (arbitration)."""
 
     @property
     def round_key(self) -> str:
@@ -219,7 +231,7 @@ class Stage:
 
     @property
     def key(self) -> str:
-        return f"{self.round_key}/tier{self.tier}"
+        return f"{self.round_key}/tier{self.tier}{'/memory' if self.memory else ''}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,6 +265,30 @@ class Contribution:
     log_odds: float
 
 
+class Action(StrEnum):
+    """What gate can do next. Closed: a new action is a change of the API."""
+
+    ANSWER = "answer"
+    GATHER = "gather"
+    RETRIEVE = "retrieve"
+    ESCALATE = "escalate"
+    CLARIFY = "clarify"
+    ABSTAIN = "abstain"
+
+
+@dataclass(frozen=True, slots=True)
+class Prospect:
+    """What a way on is expected to come to, by what is known before it is gone."""
+
+    action: Action
+    p: float
+    """How likely the answer is right that it brings."""
+    cost: float
+    """What the question costs from here on if it is gone, mistakes and abstentions included, in US dollars."""
+    target: str = ""
+    """The upstream it leads to, where there are several to choose from."""
+
+
 @dataclass(frozen=True, slots=True)
 class Confidence:
     """The calibrated probability that the drafted answer is right."""
@@ -268,17 +304,8 @@ class Confidence:
     """False when p comes from an uncalibrated fall-back."""
     out_of_distribution: bool = False
     """True when signals lie, alone or together, outside what the calibrator was fitted on: do not trust p upwards."""
-
-
-class Action(StrEnum):
-    """What gate can do next. Closed: a new action is a change of the API."""
-
-    ANSWER = "answer"
-    GATHER = "gather"
-    RETRIEVE = "retrieve"
-    ESCALATE = "escalate"
-    CLARIFY = "clarify"
-    ABSTAIN = "abstain"
+    prospects: tuple[Prospect, ...] = ()
+    """Of the ways on, where the calibrator learned what comes of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,6 +319,8 @@ class Decision:
     confidence: Confidence | None = None
     threshold: float | None = None
     detail: str = ""
+    target: str = ""
+    """The upstream to go on with, where the rule chose among several; "" = the next of the ladder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,6 +348,13 @@ class Outcome:
     upstream: str = ""
     """Who wrote it."""
     passages: tuple[Passage, ...] = ()
+    """What it was answered from; of an abstention, what was found, where the policy shows that."""
+    cited: tuple[str, ...] = ()
+    """The ids of the passages that bear the answer."""
+    hedged: bool = False
+    """Whether ``text`` gives an answer although gate abstains: marked as unsure, and outside the promise."""
+    reference: str = ""
+    """Under which a person was handed the question; "" where none was."""
 
     @property
     def decision(self) -> Decision:

@@ -14,6 +14,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from gate.effects import (
+    Draws,
     Effect,
     Flow,
     Generate,
@@ -87,6 +88,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "seed_is_callers": st.booleans(),
     "logprobs": st.none() | st.integers(0, 20),
     "extra": st.dictionaries(TEXT, JSON, max_size=3),
+    "part_of": st.none() | st.builds(Draws, st.none() | st.integers()),
     "states": st.none() | st.builds(ReadStates, st.lists(TEXT, max_size=2).map(tuple), st.booleans()),
 }
 REQUESTS = st.builds(Generate, **FIELDS)
@@ -105,7 +107,7 @@ def test_a_key_changes_with_each_field_that_is_asked_and_with_nothing_else(
     name = data.draw(st.sampled_from(list(FIELDS)))
     value = data.draw(FIELDS[name])
     assume(value != getattr(request, name))
-    same = name in {"cap", "seed_is_callers", "states"}  # the answer is the same whatever they are
+    same = name in {"cap", "part_of", "seed_is_callers", "states"}  # the answer is the same whatever they are
     assert (effect_key(dataclasses.replace(request, **{name: value})) == effect_key(request)) == same
 
 
@@ -174,9 +176,16 @@ def test_a_family_is_all_requests_that_differ_in_their_number_of_answers_alone(n
         "stop": ("x",),
         "seed_is_callers": True,
         "extra": {"tools": []},
+        "part_of": Draws(ASKED.seed),
     }
     changed = dataclasses.replace(ASKED, **{name: other.get(name, 7)})
-    unasked = name in {"n", "cap", "seed_is_callers", "states"}
+    unasked = name in {"n", "cap", "part_of", "seed_is_callers", "states"}
     assert (family_key(changed) == family_key(ASKED)) is unasked
     assert (effect_key(changed) == effect_key(ASKED)) is (unasked and name != "n")
     assert family_key(changed) != effect_key(changed)
+
+
+def test_calls_that_draw_together_are_of_the_family_of_the_first() -> None:
+    first, second = (dataclasses.replace(ASKED, seed=seed, part_of=Draws(7)) for seed in (7, 1007))
+    assert family_key(first) == family_key(second) == family_key(dataclasses.replace(ASKED, seed=7))
+    assert effect_key(first) != effect_key(second)

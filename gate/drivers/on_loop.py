@@ -13,11 +13,34 @@ import tenacity
 
 from gate.drivers.retrying import retrying
 from gate.drivers.sending import Sender
-from gate.drivers.world import NO_DEADLINE, Recording, Value, World, completed, cost_of, in_full, looked_up, tape_entry
-from gate.effects import Ask, Done, Effect, Embed, Entail, Flow, Generate, Observe, Reply, Retrieve, Together, advance
+from gate.drivers.world import (
+    NO_DEADLINE,
+    Recording,
+    Value,
+    World,
+    completed,
+    cost_of,
+    in_full,
+    search_failed,
+    tape_entry,
+)
+from gate.effects import (
+    Done,
+    Effect,
+    Embed,
+    Entail,
+    Flow,
+    Generate,
+    HandOver,
+    Observe,
+    Reply,
+    Request,
+    Retrieve,
+    Together,
+    advance,
+)
 from gate.errors import GateError, UpstreamError, UpstreamTimeout, first_of
 from gate.ports import Endpoint, LocalEndpoint, is_local
-from gate.types import Passage
 
 T = TypeVar("T")
 _LOCAL_THREADS = 4
@@ -58,10 +81,8 @@ class AsyncDriver:
 
     async def _perform(self, effect: Effect, recording: Recording, deadline: float) -> Any:
         match effect:
-            case Generate() | Embed() | Entail():
+            case Generate() | Embed() | Entail() | Retrieve() | HandOver():
                 return await self._ask(effect, recording, deadline)
-            case Retrieve():
-                return await self._retrieve(effect, recording)
             case Together(flows):
                 return await self._together(flows, recording, deadline)
             case Observe(step):
@@ -79,15 +100,11 @@ class AsyncDriver:
                 flow.close()
         return tuple(task.result() for task in tasks)
 
-    async def _retrieve(self, effect: Retrieve, recording: Recording) -> Reply[tuple[Passage, ...]]:
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, looked_up, self._world, effect, recording)
-
-    async def _ask(self, effect: Ask, recording: Recording, deadline: float) -> Reply[Value]:
+    async def _ask(self, effect: Request, recording: Recording, deadline: float) -> Reply[Value]:
         world, began, calls = self._world, time.monotonic(), 0
-        until = world.deadline(world.endpoint(effect).name, deadline)
+        until = world.deadline(effect, deadline)
 
-        async def attempt(asked: Ask) -> Value:
+        async def attempt(asked: Request) -> Value:
             nonlocal calls
             calls += 1
             return in_full(asked, await self._once(world.endpoint(asked), asked, until))
@@ -97,17 +114,19 @@ class AsyncDriver:
         except UpstreamError as error:
             error.cost = cost_of(world, effect, calls, began)
             recording.tape.append(tape_entry(effect, error.cost, error=error))
+            if isinstance(effect, Retrieve):
+                raise search_failed(effect, error) from error
             raise
         cost = cost_of(world, effect, calls, began, value)
         recording.tape.append(tape_entry(effect, cost, value))
         return Reply(value, cost)
 
-    async def _adapting(self, effect: Ask, attempt: Callable[[Ask], Any], until: float) -> Value:
+    async def _adapting(self, effect: Request, attempt: Callable[[Request], Any], until: float) -> Value:
         """Retry what may pass; drop fields of gate's own that are refused, and remember them if it helped."""
-        asked, dropped = self._world.trimmed(effect), frozenset[str]()
+        asked, dropped, once = self._world.trimmed(effect), frozenset[str](), isinstance(effect, HandOver)
         while True:
             try:
-                value: Value = await tenacity.AsyncRetrying(**retrying(until))(attempt, asked)
+                value: Value = await tenacity.AsyncRetrying(**retrying(until, once=once))(attempt, asked)
             except UpstreamError as error:
                 asked, names = self._world.relieved(asked, error)
                 dropped |= names
@@ -115,7 +134,7 @@ class AsyncDriver:
                 self._world.learn(effect, asked, dropped)
                 return value
 
-    async def _once(self, endpoint: Endpoint, effect: Ask, until: float) -> Value:
+    async def _once(self, endpoint: Endpoint, effect: Request, until: float) -> Value:
         try:
             async with asyncio.timeout_at(_loop_time(until)):
                 if is_local(endpoint):
@@ -124,7 +143,7 @@ class AsyncDriver:
         except TimeoutError:
             raise UpstreamTimeout(endpoint.name, "did not answer before the deadline") from None
 
-    async def _local(self, endpoint: LocalEndpoint[Any, Value], effect: Ask) -> Value:
+    async def _local(self, endpoint: LocalEndpoint[Any, Value], effect: Request) -> Value:
         cancelled = threading.Event()
         try:
             loop = asyncio.get_running_loop()

@@ -13,8 +13,32 @@ import tenacity
 
 from gate.drivers.retrying import retrying
 from gate.drivers.sending import BackgroundSender
-from gate.drivers.world import NO_DEADLINE, Recording, Value, World, completed, cost_of, in_full, looked_up, tape_entry
-from gate.effects import Ask, Done, Effect, Embed, Entail, Flow, Generate, Observe, Reply, Retrieve, Together, advance
+from gate.drivers.world import (
+    NO_DEADLINE,
+    Recording,
+    Value,
+    World,
+    completed,
+    cost_of,
+    in_full,
+    search_failed,
+    tape_entry,
+)
+from gate.effects import (
+    Done,
+    Effect,
+    Embed,
+    Entail,
+    Flow,
+    Generate,
+    HandOver,
+    Observe,
+    Reply,
+    Request,
+    Retrieve,
+    Together,
+    advance,
+)
 from gate.errors import GateError, UpstreamError, UpstreamTimeout
 from gate.ports import Endpoint, is_local
 
@@ -97,10 +121,8 @@ class ThreadedDriver:
 
     def _perform(self, effect: Effect, run: _Run) -> Any:
         match effect:
-            case Generate() | Embed() | Entail():
+            case Generate() | Embed() | Entail() | Retrieve() | HandOver():
                 return self._ask(effect, run)
-            case Retrieve():
-                return looked_up(self._world, effect, run.recording)
             case Together(flows):
                 return self._together(flows, run)
             case Observe(step):
@@ -123,11 +145,11 @@ class ThreadedDriver:
             finally:
                 branch.given_up.set()
 
-    def _ask(self, effect: Ask, run: _Run) -> Reply[Value]:
+    def _ask(self, effect: Request, run: _Run) -> Reply[Value]:
         world, began, calls = self._world, time.monotonic(), 0
-        until = world.deadline(world.endpoint(effect).name, run.deadline)
+        until = world.deadline(effect, run.deadline)
 
-        def attempt(asked: Ask) -> Value:
+        def attempt(asked: Request) -> Value:
             nonlocal calls
             if run.given_up():  # while it slept before this attempt
                 raise _over(world.endpoint(asked))
@@ -139,17 +161,19 @@ class ThreadedDriver:
         except UpstreamError as error:
             error.cost = cost_of(world, effect, calls, began)
             run.recording.tape.append(tape_entry(effect, error.cost, error=error))
+            if isinstance(effect, Retrieve):
+                raise search_failed(effect, error) from error
             raise
         cost = cost_of(world, effect, calls, began, value)
         run.recording.tape.append(tape_entry(effect, cost, value))
         return Reply(value, cost)
 
-    def _adapting(self, effect: Ask, attempt: Callable[[Ask], Value], until: float, run: _Run) -> Value:
+    def _adapting(self, effect: Request, attempt: Callable[[Request], Value], until: float, run: _Run) -> Value:
         """Retry what may pass; drop fields of gate's own that are refused, and remember them if it helped."""
-        asked, dropped = self._world.trimmed(effect), frozenset[str]()
+        asked, dropped, once = self._world.trimmed(effect), frozenset[str](), isinstance(effect, HandOver)
         while True:
             try:
-                value = tenacity.Retrying(**retrying(until), sleep=run.given_up.sleep)(attempt, asked)
+                value = tenacity.Retrying(**retrying(until, once=once), sleep=run.given_up.sleep)(attempt, asked)
             except UpstreamError as error:
                 asked, names = self._world.relieved(asked, error)
                 dropped |= names
@@ -157,7 +181,7 @@ class ThreadedDriver:
                 self._world.learn(effect, asked, dropped)
                 return value
 
-    def _once(self, endpoint: Endpoint, effect: Ask, until: float, run: _Run) -> Value:
+    def _once(self, endpoint: Endpoint, effect: Request, until: float, run: _Run) -> Value:
         given_up = run.given_up.branch()
         call = self._begin(endpoint, effect, given_up)
         limit = None if until == NO_DEADLINE else max(0.0, until - time.monotonic())
@@ -175,7 +199,7 @@ class ThreadedDriver:
             given_up.set()
             call.cancel()
 
-    def _begin(self, endpoint: Endpoint, effect: Ask, cancelled: Callable[[], bool]) -> Future[Value]:
+    def _begin(self, endpoint: Endpoint, effect: Request, cancelled: Callable[[], bool]) -> Future[Value]:
         if is_local(endpoint):
             return _call(completed, endpoint, effect, cancelled)
         with self._lock:

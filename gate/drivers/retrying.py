@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from typing import Any
 
@@ -17,7 +16,7 @@ _ATTEMPTS = 4
 MAX_BODY = 32 * 2**20
 """Bytes of a reply; more is refused rather than held in memory."""
 HTTP_ERRORS = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, aiohttp.ClientError)
-_UNREACHABLE = "cannot be reached (is it running, and base_url right?)"
+_UNREACHABLE = "cannot be reached (is it running, and its address right?)"
 _BROKEN_OFF = "broke the connection off before its answer was complete"
 
 
@@ -30,17 +29,17 @@ def http_error(upstream: str, error: Exception) -> UpstreamError:
     # the aiohttp transport reports a refused or dropped connection as a time-out: what it was stands in the cause
     beneath = error.__cause__ if isinstance(error.__cause__, aiohttp.ClientError) else error
     if isinstance(beneath, aiohttp.ClientConnectorError):
-        return UpstreamError(upstream, _UNREACHABLE, retryable=True)
+        return UpstreamError(upstream, _UNREACHABLE, retryable=True, unsent=True)
     if isinstance(beneath, aiohttp.ClientConnectionError | aiohttp.ClientPayloadError) and not _timed_out(beneath):
         return UpstreamError(upstream, _BROKEN_OFF, retryable=True)
     if isinstance(error, httpx.TimeoutException) or _timed_out(error):
         return UpstreamTimeout(upstream, "did not answer in time", retryable=False)
     if isinstance(error, httpx.ConnectError):
-        return UpstreamError(upstream, _UNREACHABLE, retryable=True)
+        return UpstreamError(upstream, _UNREACHABLE, retryable=True, unsent=True)
     if isinstance(error, httpx.RemoteProtocolError | httpx.ReadError | httpx.WriteError | httpx.CloseError):
         return UpstreamError(upstream, _BROKEN_OFF, retryable=True)
     if isinstance(error, httpx.UnsupportedProtocol | httpx.InvalidURL):
-        return UpstreamError(upstream, "has a base_url that is no http address")
+        return UpstreamError(upstream, "has an address that is none of http")
     return UpstreamError(upstream, f"HTTP failed: {type(error).__name__}", retryable=True)
 
 
@@ -65,11 +64,17 @@ class _Late(tenacity.stop.stop_base):
         return time.monotonic() + retry_state.upcoming_sleep >= self._deadline
 
 
-def retrying(deadline: float) -> dict[str, Any]:
-    """Retry what may pass, a few times, and never sleep past the deadline: then the last error stands."""
+def retrying(deadline: float, *, once: bool = False) -> dict[str, Any]:
+    """Retry what may pass, a few times, and never sleep past the deadline: then the last error stands.
+
+    ``once``: what may have arrived is not sent again.
+    """
+
+    def may_pass(error: BaseException) -> bool:
+        return isinstance(error, UpstreamError) and error.retryable and (error.unsent or not once)
 
     return {
-        "retry": tenacity.retry_if_exception(lambda error: isinstance(error, UpstreamError) and error.retryable),
+        "retry": tenacity.retry_if_exception(may_pass),
         "wait": _Wait(),
         "stop": tenacity.stop_after_attempt(_ATTEMPTS) | _Late(deadline),
         "reraise": True,
@@ -81,6 +86,5 @@ def too_long(upstream: str) -> UpstreamError:
 
 
 def http_arguments(request: HttpRequest) -> dict[str, Any]:
-    # httpx's own encoder fails on half a surrogate pair, which a model or a caller may have written
-    content = json.dumps(dict(request.body), ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
-    return {"method": "POST", "url": request.url, "headers": dict(request.headers), "content": content}
+    headers = dict(request.headers)
+    return {"method": request.method, "url": request.url, "headers": headers, "content": request.content}

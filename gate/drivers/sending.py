@@ -1,4 +1,4 @@
-"""Sending requests to model servers: over one pool of connections on the caller's event loop, or on one behind it."""
+"""Sending requests to servers: over one pool of connections on the caller's event loop, or on one behind it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from httpx_aiohttp import AiohttpTransport
 
 from gate.drivers.retrying import HTTP_ERRORS, MAX_BODY, http_arguments, http_error, too_long
 from gate.drivers.world import Value
-from gate.effects import Ask
+from gate.effects import Request
 from gate.ports import WireEndpoint
 
 
@@ -23,7 +23,7 @@ class Sender:
     def __init__(self) -> None:
         self._client = httpx.AsyncClient(transport=AiohttpTransport(), timeout=None)  # noqa: S113 - drivers keep time
 
-    async def send(self, endpoint: WireEndpoint[Any, Value], effect: Ask) -> Value:
+    async def send(self, endpoint: WireEndpoint[Any, Value], effect: Request) -> Value:
         request = endpoint.encode(effect)
         body = bytearray()
         try:
@@ -59,7 +59,7 @@ class BackgroundSender:
         """False in a process forked from the one that made it: threads stay behind."""
         return self._thread.is_alive()
 
-    def send(self, endpoint: WireEndpoint[Any, Value], effect: Ask) -> Future[Value]:
+    def send(self, endpoint: WireEndpoint[Any, Value], effect: Request) -> Future[Value]:
         """Cancelling the future closes the connection. It is cancelled by ``close`` too."""
         return asyncio.run_coroutine_threadsafe(self._sender.send(endpoint, effect), self._loop)
 

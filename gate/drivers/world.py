@@ -8,21 +8,32 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from gate.effects import Ask, Embed, Entail, Generate, ReadStates, Reply, Retrieve, effect_key, family_key
+from gate.effects import (
+    Embed,
+    Entail,
+    Generate,
+    HandOver,
+    ReadStates,
+    Request,
+    Retrieve,
+    effect_key,
+    family_key,
+)
 from gate.errors import EvidenceUnavailable, GateError, UpstreamError, UpstreamTimeout
 from gate.hidden_states.block import STOPPED
-from gate.ports import Embedder, Endpoint, EntailmentJudge, LocalEndpoint, Retriever, Upstream
+from gate.ports import Embedder, Endpoint, EntailmentJudge, LocalEndpoint, Person, Price, Retriever, Upstream
 from gate.traces import Failure, TapeEntry
 from gate.types import Cost, Entailments, Generation, Generations, Passage, Step, Vectors
 from gate.upstreams.openai_wire import most_tokens, refused_field, without
 
 T = TypeVar("T")
-Value = Generations | Vectors | Entailments
+Value = Generations | Vectors | Entailments | tuple[Passage, ...] | str
 Kind = tuple[str, frozenset[str]]
 """An upstream, and the names of the fields a caller has passed through to it."""
 NO_DEADLINE = float("inf")
 _MOST_KINDS = 1000
 """How many kinds of request something is learned of: callers choose the names, and must not fill the memory."""
+_FREE = Price()
 NO_STATES = "the server sent no internal states: start it with the line that 'gate vllm-args' prints"
 
 
@@ -38,7 +49,8 @@ class Recording:
 class World:
     """What effects are performed on, with the longest a call to each endpoint may take, in seconds.
 
-    Upstreams, embedders and judges are told apart by their names: no two share one.
+    Upstreams, embedders and judges are told apart by their names: no two share one. The time-outs of retrievers and
+    people stand under ``retriever:`` and ``person:`` with the name.
     """
 
     upstreams: Mapping[str, Upstream]
@@ -46,6 +58,7 @@ class World:
     timeouts: Mapping[str, float] = field(default_factory=dict)
     embedders: Mapping[str, Embedder] = field(default_factory=dict)
     judges: Mapping[str, EntailmentJudge] = field(default_factory=dict)
+    people: Mapping[str, Person] = field(default_factory=dict)
     refused: dict[Kind, frozenset[str]] = field(default_factory=dict)
     """Fields of gate's own that an upstream turned out not to take; learned once, then left out.
 
@@ -54,7 +67,7 @@ class World:
     longest: dict[str, int] = field(default_factory=dict)
     """Tokens of an answer that an upstream turned out to allow at most: what a budget leaves may be more."""
 
-    def endpoint(self, effect: Ask) -> Endpoint:
+    def endpoint(self, effect: Request) -> Endpoint:
         """Who is asked."""
         match effect:
             case Generate(upstream=name):
@@ -63,12 +76,16 @@ class World:
                 return self.embedders[name]
             case Entail(judge=name):
                 return self.judges[name]
+            case Retrieve(retriever=name):
+                return self.retrievers[name]
+            case HandOver(person=name):
+                return self.people[name]
 
-    def deadline(self, endpoint: str, deadline: float) -> float:
+    def deadline(self, effect: Request, deadline: float) -> float:
         """The earlier of the run's deadline and this call's own, on the monotonic clock."""
-        return min(deadline, time.monotonic() + self.timeouts.get(endpoint, NO_DEADLINE))
+        return min(deadline, time.monotonic() + self.timeouts.get(_timed_as(effect), NO_DEADLINE))
 
-    def trimmed(self, effect: Ask) -> Ask:
+    def trimmed(self, effect: Request) -> Request:
         """The effect without what its upstream is known not to take."""
         if isinstance(effect, Generate):
             for name in self.refused.get(_kind(effect), ()):
@@ -76,7 +93,7 @@ class World:
             effect = _capped(effect, self.longest.get(effect.upstream))
         return effect
 
-    def relieved(self, effect: Ask, error: UpstreamError) -> tuple[Ask, frozenset[str]]:
+    def relieved(self, effect: Request, error: UpstreamError) -> tuple[Request, frozenset[str]]:
         """The effect without the field of gate's own that was refused, and its name, or with a ``cap`` that is not
         too large. Raises the error when the refusal is of nothing like that in this request."""
         if not isinstance(effect, Generate):
@@ -88,7 +105,7 @@ class World:
             return less, frozenset({name})
         raise error
 
-    def learn(self, effect: Ask, answered: Ask, names: frozenset[str]) -> None:
+    def learn(self, effect: Request, answered: Request, names: frozenset[str]) -> None:
         """Leave these fields out from now on: without them the upstream has answered what it had refused."""
         if not isinstance(effect, Generate) or not isinstance(answered, Generate):
             return
@@ -96,6 +113,16 @@ class World:
             self.longest[effect.upstream] = answered.cap
         if (names := names - {"cap"}) and len(self.refused) < _MOST_KINDS:
             self.refused[_kind(effect)] = self.refused.get(_kind(effect), frozenset()) | names
+
+
+def _timed_as(effect: Request) -> str:
+    match effect:
+        case Generate(upstream=name) | Embed(embedder=name) | Entail(judge=name):
+            return name
+        case Retrieve(retriever=name):
+            return f"retriever:{name}"
+        case HandOver(person=name):
+            return f"person:{name}"
 
 
 def _kind(effect: Generate) -> Kind:
@@ -109,46 +136,35 @@ def _capped(effect: Generate, most: int | None) -> Generate:
     return dataclasses.replace(effect, cap=most)
 
 
-def completed(endpoint: LocalEndpoint[Any, Value], effect: Ask, cancelled: Callable[[], bool]) -> Value:
-    """The reply of a model in this process. Whatever fault it has is an `UpstreamError`, as a server's would be."""
-    return _contained(endpoint.name, lambda: endpoint.complete(effect, cancelled))
+def completed(endpoint: LocalEndpoint[Any, Value], effect: Request, cancelled: Callable[[], bool]) -> Value:
+    """The reply of an endpoint in this process, which may be anyone's code.
 
-
-def looked_up(world: World, effect: Retrieve, recording: Recording) -> Reply[tuple[Passage, ...]]:
-    """What a retriever finds, recorded. Raises `EvidenceUnavailable` when it fails, in whatever way."""
-    began, retriever = time.monotonic(), world.retrievers[effect.retriever]
+    Whatever fault it has is an `UpstreamError`, as a server's would be. Of a fault only the kind is told: its words may
+    quote the user's.
+    """
     try:
-        found = _contained(effect.retriever, lambda: retriever.search(effect.query, effect.k))
+        return endpoint.complete(effect, cancelled)
+    except UpstreamError:
+        raise
     except GateError as error:
-        cost = Cost(seconds=time.monotonic() - began)
-        cause = error.cause if isinstance(error, UpstreamError) else f"failed: {error}"
-        recording.tape.append(tape_entry(effect, cost, error=UpstreamError(effect.retriever, cause)))
-        raise search_failed(effect.retriever, cause, cost) from error
-    cost = Cost(seconds=time.monotonic() - began)
-    recording.tape.append(tape_entry(effect, cost, found))
-    return Reply(found, cost)
-
-
-def search_failed(retriever: str, cause: str, cost: Cost) -> EvidenceUnavailable:
-    """The error of a search, live or recorded."""
-    return EvidenceUnavailable(f"the retriever {retriever!r} {cause}", cost)
-
-
-def _contained(name: str, call: Callable[[], T]) -> T:
-    """A call into code that may be anyone's. Of a fault only the kind is told: its words may quote the user's."""
-    try:
-        return call()
-    except GateError:
+        if isinstance(effect, Retrieve | HandOver):  # at worst a way that is closed
+            raise UpstreamError(endpoint.name, f"failed: {error}") from error
         raise
     except Exception as error:
-        raise UpstreamError(name, f"failed: {type(error).__name__}") from error
+        raise UpstreamError(endpoint.name, f"failed: {type(error).__name__}") from error
 
 
-def in_full(effect: Ask, value: Value) -> Value:
+def search_failed(effect: Retrieve, error: UpstreamError) -> EvidenceUnavailable:
+    """What reaches the flow of a search that failed, live or recorded: it brought no evidence."""
+    reason = f"the retriever {effect.retriever!r} {error.cause}"
+    return EvidenceUnavailable(reason, error.cost, code="retriever_failed")
+
+
+def in_full(effect: Request, value: Value) -> Value:
     """The reply, when it holds as much as was asked for: whoever reads it pairs its parts with what was asked.
 
-    A wire endpoint reads a reply without knowing what was asked, so this is where a part too few is seen. Internal
-    states may be missing: then every answer says so.
+    A wire endpoint reads a reply without knowing what was asked, so this is where a part too few is seen, and a passage
+    too many. Internal states may be missing: then every answer says so.
     """
     match effect, value:
         case Generate(states=ReadStates(), stop=stop), Generations(choices=choices):
@@ -157,6 +173,10 @@ def in_full(effect: Ask, value: Value) -> Value:
             parts = "vectors", "texts"
         case Entail(judge=name, pairs=asked), Entailments(verdicts=given):
             parts = "verdicts", "pairs"
+        case Retrieve(k=k), tuple():
+            return value[:k]
+        case HandOver(), "":
+            return effect_key(effect)
         case _:
             return value
     if len(given) != len(asked):
@@ -171,9 +191,9 @@ def _accounting_for_states(choice: Generation, stop: tuple[str, ...]) -> Generat
     return dataclasses.replace(choice, no_states=STOPPED if stopped else NO_STATES)
 
 
-def cost_of(world: World, effect: Ask, calls: int, began: float, value: Value | None = None) -> Cost:
-    usage = value.usage if value else None
-    price = world.endpoint(effect).price
+def cost_of(world: World, effect: Request, calls: int, began: float, value: Value | None = None) -> Cost:
+    usage = value.usage if isinstance(value, Generations | Vectors | Entailments) else None
+    price = getattr(world.endpoint(effect), "price", _FREE) if usage else _FREE
     prompt, completion = (usage.prompt_tokens, usage.completion_tokens) if usage else (0, 0)
     return Cost(
         calls=calls if isinstance(effect, Generate) else 0,
@@ -184,7 +204,7 @@ def cost_of(world: World, effect: Ask, calls: int, began: float, value: Value | 
     )
 
 
-def tape_entry(effect: Ask | Retrieve, cost: Cost, value: Any = None, error: UpstreamError | None = None) -> TapeEntry:
+def tape_entry(effect: Request, cost: Cost, value: Any = None, error: UpstreamError | None = None) -> TapeEntry:
     failure = None
     if error is not None:
         failure = Failure(error.upstream, error.cause, error.status, isinstance(error, UpstreamTimeout), error.said)
@@ -192,12 +212,13 @@ def tape_entry(effect: Ask | Retrieve, cost: Cost, value: Any = None, error: Ups
         key=effect_key(effect),
         kind=type(effect).__name__.lower(),
         cost=cost,
-        family=family_key(effect) if isinstance(effect, Generate) and effect.n > 1 else "",
+        family=family_key(effect) if isinstance(effect, Generate) and (effect.n > 1 or effect.part_of) else "",
         n=effect.n if isinstance(effect, Generate) else 1,
         generations=value if isinstance(value, Generations) else None,
         cap=effect.cap if isinstance(effect, Generate) else None,
         passages=value if isinstance(value, tuple) else None,
         vectors=value if isinstance(value, Vectors) else None,
         entailments=value if isinstance(value, Entailments) else None,
+        reference=value if isinstance(value, str) else None,
         failure=failure,
     )

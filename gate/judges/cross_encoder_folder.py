@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -32,8 +33,11 @@ class CrossEncoderFolder:
     """The id of the token that fills up shorter pairs."""
 
     @classmethod
-    def read(cls, path: Path) -> Self:
-        """Raises `ConfigError` naming the file that is missing or broken, or the labels that are none of entailment."""
+    def read(cls, path: Path, *, of_relevance: bool = False) -> Self:
+        """Raises `ConfigError` naming the file that is missing or broken, or the labels that are none of entailment.
+
+        With ``of_relevance`` the model must give one number a pair instead, and has the one label ``relevance``.
+        """
         if not path.is_dir():
             raise ConfigError(f"there is no folder {str(path)!r}")
         graph = next((path / name for name in _GRAPHS if (path / name).is_file()), None)
@@ -45,7 +49,16 @@ class CrossEncoderFolder:
         config = _read(path / "config.json")
         padding = config.get("pad_token_id")
         padding = padding if type(padding) is int and padding >= 0 else 0
-        return cls(path, graph, path / "tokenizer.json", _labels(config, path), _positions(config, padding), padding)
+        labels = _relevance(config, path) if of_relevance else _labels(config, path)
+        return cls(path, graph, path / "tokenizer.json", labels, _positions(config, padding), padding)
+
+    def digest(self, told: str) -> str:
+        """A hash of what is told of how it is used, of the graph and of the tokenizer: reads the files."""
+        digest = hashlib.sha256(told.encode())
+        for path in (*self.graph_files, self.tokenizer):
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        return digest.hexdigest()[:16]
 
     @property
     def graph_files(self) -> tuple[Path, ...]:
@@ -74,6 +87,14 @@ def _labels(config: Mapping[str, Any], path: Path) -> tuple[str, ...]:
             f"or entailment and not_entailment, from 0; it has: {found}"
         )
     return tuple(labels)
+
+
+def _relevance(config: Mapping[str, Any], path: Path) -> tuple[str, ...]:
+    named = config.get("id2label")
+    count = len(named) if isinstance(named, dict) else config.get("num_labels")
+    if count != 1:
+        raise ConfigError(f"{path}: a re-ranker gives one number a pair (num_labels: 1 in config.json), not {count}")
+    return ("relevance",)
 
 
 def _positions(config: Mapping[str, Any], padding: int) -> int | None:

@@ -6,7 +6,6 @@ The folder is what export tools for Hugging Face models write: ``model.onnx`` (o
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -77,11 +76,7 @@ class OnnxCrossEncoder:
     def fingerprint(self) -> str:
         """Of graph, tokenizer, labels and what bears on a verdict; the first look reads the files."""
         told = f"1\0{self.max_length}\0{self.options.temperature!r}\0{','.join(self.folder.labels)}"
-        digest = hashlib.sha256(told.encode())
-        for path in (*self.folder.graph_files, self.folder.tokenizer):
-            with path.open("rb") as file:
-                digest.update(hashlib.file_digest(file, "sha256").digest())
-        return f"{self.kind}-{self.folder.path.name}:{digest.hexdigest()[:16]}"
+        return f"{self.kind}-{self.folder.path.name}:{self.folder.digest(told)}"
 
     def complete(self, effect: Entail, cancelled: Callable[[], bool]) -> Entailments:
         """Verdicts in the order of the pairs; a pair that stands several times is judged once.

@@ -1,5 +1,19 @@
-"""Retrieval: finding passages for a question."""
+"""Retrieval: finding passages for a question. To add a retriever: a file here and a line in RETRIEVERS."""
 
-from gate.retrieval.bm25 import Bm25Retriever
+from gate.retrieval.bm25 import Bm25Retriever, PocketWorldRetriever
+from gate.retrieval.elasticsearch import Elasticsearch
+from gate.retrieval.http_json import HttpJson
+from gate.retrieval.index import IndexRetriever
+from gate.retrieval.pgvector import PgVector
 
-__all__ = ["Bm25Retriever"]
+RETRIEVERS = (PocketWorldRetriever, Bm25Retriever, IndexRetriever, HttpJson, Elasticsearch, PgVector)
+
+__all__ = [
+    "RETRIEVERS",
+    "Bm25Retriever",
+    "Elasticsearch",
+    "HttpJson",
+    "IndexRetriever",
+    "PgVector",
+    "PocketWorldRetriever",
+]

@@ -4,27 +4,30 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import math
-import os
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import urlsplit
 
-import orjson
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from gate.effects import Generate
 from gate.errors import ConfigError, UpstreamError
+from gate.http_wire import (
+    BROKEN,
+    headers_without_keys,
+    http_address,
+    is_html,
+    not_json,
+    other_status,
+    parsed,
+    refusal,
+    secret_of,
+)
 from gate.ports import Profile
 from gate.types import Usage
 
-_RETRYABLE = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529})
-_SECRET = re.compile(r"(sk-|Bearer\s+|api[_-]?key[=:\s]+)[^\s\"',}]{4,}", re.IGNORECASE)
 _OURS = ("top_logprobs", "logprobs", "seed", "n")
 """Fields gate adds to what the caller asked, and can do without where a server does not take them."""
 _NOT_TAKEN = (
@@ -37,7 +40,7 @@ _TOO_MANY_TOKENS = re.compile(
 )
 _NAMED = r"(?<![\w\\-]){name}(?![\w-])"
 _UNSENDABLE = frozenset({"model", "messages", "prompt", "n", "stream", "stream_options"})
-_CAUSE = 300
+_ADDRESS = "base_url"
 
 
 class Capabilities(BaseModel):
@@ -70,24 +73,12 @@ class AddressOptions(BaseModel):
     @field_validator("base_url")
     @classmethod
     def _address(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError("must be an http or https address such as http://127.0.0.1:8000/v1")
-        if parts.username or parts.password:
-            raise ValueError("must hold no user name or password: use api_key_env")
-        if parts.query or parts.fragment:
-            raise ValueError("must end with the path, such as …/v1")
-        return value.rstrip("/")
+        return http_address(value, example="http://127.0.0.1:8000/v1")
 
     @field_validator("headers")
     @classmethod
     def _no_keys(cls, value: dict[str, str]) -> dict[str, str]:
-        for name, text in value.items():
-            if name.casefold() in {"authorization", "x-api-key", "api-key"}:
-                raise ValueError(f"the header {name!r} holds a key: use api_key_env or api_key_file")
-            if not (name + text).isprintable() or not (name + text).isascii():
-                raise ValueError(f"the header {name!r} must be printable ASCII")
-        return value
+        return headers_without_keys(value)
 
     @model_validator(mode="after")
     def _one_key(self) -> Self:
@@ -98,10 +89,7 @@ class AddressOptions(BaseModel):
     def key(self) -> str | None:
         """The key itself. Raises `ConfigError` when it is not where the policy says."""
         if self.api_key_env:
-            key = os.environ.get(self.api_key_env, "").strip()
-            if not key:
-                raise ConfigError(f"the environment variable {self.api_key_env!r} is not set: it must hold the key")
-            return key
+            return secret_of(self.api_key_env)
         if self.api_key_file:
             try:
                 return Path(self.api_key_file).expanduser().read_text(encoding="utf-8").strip()
@@ -160,82 +148,19 @@ def reply_object(
 
     Raises `UpstreamError` for anything else.
     """
-    data = _parsed(body)
+    data = parsed(body)
     if status >= 400 or (isinstance(data, dict) and data.get("error") and not data.get(listing)):
-        raise _refusal(upstream, status, headers, body, data, key)
+        raise refusal(upstream, status, headers, body, data, key, _ADDRESS, _blamed(data))
     if not 200 <= status < 300:
-        raise UpstreamError(upstream, f"answered with status {status}, not 200 (is base_url right?)", status=status)
-    if data is _BROKEN:
-        raise UpstreamError(upstream, _not_json(body), status=status, retryable=not _is_html(body))
+        raise other_status(upstream, status, _ADDRESS)
+    if data is BROKEN:
+        raise UpstreamError(upstream, not_json(body, _ADDRESS), status=status, retryable=not is_html(body))
     if not isinstance(data, dict):
         raise UpstreamError(upstream, "answered JSON that is no object", status=status)
     listed = data.get(listing)
     if not isinstance(listed, list) or not listed or not all(isinstance(item, dict) for item in listed):
         raise UpstreamError(upstream, f"answered without {listing}", status=status, retryable=True)
     return data
-
-
-_BROKEN = object()
-
-
-def _parsed(body: bytes) -> Any:
-    """The body's JSON. What strict JSON refuses and servers send all the same (half surrogate pairs, NaN) is taken."""
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        try:
-            return json.loads(body, parse_int=_int)
-        except (ValueError, RecursionError):
-            return _BROKEN
-
-
-def _int(digits: str) -> int | float:
-    """An integer; a float where 64 bits may not hold it, much as orjson has it: no count or price is that large."""
-    return int(digits) if len(digits) < 19 else float(digits)
-
-
-def _is_html(body: bytes) -> bool:
-    return body.lstrip()[:1] == b"<"
-
-
-def _not_json(body: bytes) -> str:
-    if not body.strip():
-        return "answered with an empty body"
-    if _is_html(body):
-        return "answered HTML, not JSON (is base_url right?)"
-    return "answered with broken JSON"
-
-
-def _refusal(
-    upstream: str, status: int, headers: Mapping[str, str], body: bytes, data: Any, key: str | None
-) -> UpstreamError:
-    cause = f"refused with status {status}" if status >= 400 else "answered with an error"
-    return UpstreamError(
-        upstream,
-        f"{cause}: {_not_json(body)}" if data is _BROKEN else cause,
-        said=masked(_message(data), key),
-        param=_blamed(data),
-        status=status,
-        retryable=status in _RETRYABLE,
-        retry_after=retry_after(headers),
-    )
-
-
-def _message(data: Any) -> str:
-    """The server's own words, wherever its dialect puts them."""
-    if not isinstance(data, dict):
-        return ""
-    error = data.get("error", data)
-    if isinstance(error, dict):
-        error = error.get("message") or error.get("detail") or error.get("code") or ""
-    return error if isinstance(error, str) else _text(error)
-
-
-def _text(value: Any) -> str:
-    try:
-        return json.dumps(value, separators=(",", ":"))
-    except RecursionError:
-        return ""
 
 
 def _blamed(data: Any) -> str | None:
@@ -249,38 +174,6 @@ def _blamed(data: Any) -> str | None:
     first = listed[0] if isinstance(listed, list) and listed else None
     place = first.get("loc") if isinstance(first, dict) and first.get("type") == "extra_forbidden" else None
     return str(place[-1]) if isinstance(place, list) and place else None
-
-
-def masked(text: str, key: str | None) -> str:
-    """One short line with anything that looks like a key taken out."""
-    if key:
-        text = text.replace(key, "***")
-    line = " ".join(_SECRET.sub(lambda found: f"{found[1]}***", text).split())
-    return line if len(line) <= _CAUSE else line[: _CAUSE - 1] + "…"
-
-
-def retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds to wait, from ``retry-after-ms`` or ``Retry-After`` (seconds or an HTTP date); None when not told."""
-    lowered = {name.lower(): value for name, value in headers.items()}
-    for name, scale in (("retry-after-ms", 1e-3), ("retry-after", 1.0)):
-        seconds = _seconds(lowered.get(name, ""))
-        if seconds is not None:
-            return max(0.0, seconds * scale)
-    return None
-
-
-def _seconds(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        pass
-    else:
-        return value if math.isfinite(value) else None
-    try:
-        when = parsedate_to_datetime(text)
-    except (ValueError, TypeError):
-        return None
-    return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp() - datetime.now(UTC).timestamp()
 
 
 def usage_of(data: Mapping[str, Any]) -> Usage:

@@ -14,10 +14,11 @@ from pydantic import BaseModel, Field
 
 from gate.effects import Generate
 from gate.errors import UpstreamError
+from gate.http_wire import masked
 from gate.ports import HttpRequest, Price, Profile
 from gate.types import Generation, Generations, InternalStates, TokenLogprob
 from gate.upstreams.openai_chat import OpenAIChat, OpenAIChatOptions
-from gate.upstreams.openai_wire import Capabilities, masked, reply_object
+from gate.upstreams.openai_wire import Capabilities, reply_object
 
 _NEUTRAL: Mapping[str, float] = {
     "temperature": 1.0,

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from gate.drivers import Recording, ReplayDriver
 from gate.drivers.replay import cut_by_budget
 from gate.drivers.world import tape_entry
-from gate.effects import Generate, ReadStates, generate
+from gate.effects import Draws, Generate, HandOver, ReadStates, Reply, generate, hand_over
 from gate.errors import ReplayGap, UpstreamTimeout
 from gate.pipeline import answer
 from gate.ports import Price
@@ -32,6 +32,17 @@ def test_a_replay_judges_a_stricter_policy_and_says_when_it_cannot() -> None:
         ReplayDriver(recording.tape).run(
             answer(plan_over(upstreams), Question.from_text("Where is Paris?")), Recording()
         )
+
+
+def test_a_hand_over_that_was_not_recorded_is_made_to_nobody_and_bears_on_nothing() -> None:
+    asked = HandOver("desk", MESSAGES, "uncertain")
+    reply = ReplayDriver(()).run(hand_over(asked), again := Recording())
+    assert reply == Reply("", Cost())
+    assert [(entry.kind, entry.reference) for entry in again.tape] == [("handover", "")]
+    failed = tape_entry(asked, Cost(seconds=1), error=UpstreamTimeout("desk", "did not answer in time"))
+    with pytest.raises(UpstreamTimeout, match="'desk': did not answer in time") as caught:
+        ReplayDriver([failed]).run(hand_over(asked), Recording())
+    assert caught.value.cost == Cost(seconds=1)
 
 
 def recorded(length: int, *, cap: int | None, finish: str = "stop", tokens: bool = True) -> tuple[Generate, TapeEntry]:
@@ -184,6 +195,70 @@ def test_an_upstream_that_gave_fewer_than_asked_gives_no_more_to_fewer() -> None
     entry = reply_of(several(5), [1, 1])
     assert told(ReplayDriver([entry], PRICES), several(3))[0] == ["0", "1"]
     assert told(ReplayDriver([entry], PRICES), several(1))[0] == ["0"]
+
+
+def drawing(n: int, seed: int | None = 1) -> Generate:
+    """One of the calls that together draw from the seed 1."""
+    return replace(several(n, seed), part_of=Draws(1))
+
+
+def numbered(asked: Generate, first: int, count: int, tokens: int = 2) -> TapeEntry:
+    entry = reply_of(asked, [tokens] * count)
+    assert entry.generations is not None
+    choices = tuple(replace(c, text=str(first + place)) for place, c in enumerate(entry.generations.choices))
+    return replace(entry, generations=replace(entry.generations, choices=choices))
+
+
+def test_draws_are_told_in_other_parts_than_they_came_in_each_once() -> None:
+    tape = [numbered(drawing(3), 0, 3), numbered(drawing(3, 1001), 3, 3), numbered(drawing(1, 2001), 6, 1)]
+    driver = ReplayDriver(tape, PRICES)
+    assert told(driver, drawing(2))[0] == ["0", "1"]
+    texts, cost = told(driver, drawing(3, 9001))  # the end of the first reply and the beginning of the second
+    assert texts == ["2", "3", "4"]
+    assert cost == Cost(1, 7, 6, 1.5, pytest.approx((7 * 2.0 + 6 * 10.0) / 1e6))  # one prompt for all three
+    assert told(driver, drawing(2, 9002))[0] == ["5", "6"]
+    with pytest.raises(ReplayGap):
+        told(driver, drawing(1, 9003))
+
+
+def test_the_very_call_goes_before_any_other_draw() -> None:
+    tape = [numbered(drawing(2), 0, 2), numbered(drawing(2, 1001), 2, 2)]
+    driver = ReplayDriver(tape, PRICES)
+    assert told(driver, drawing(2, 1001))[0] == ["2", "3"]
+    assert told(driver, drawing(2, 5001))[0] == ["0", "1"]
+
+
+def test_one_reply_of_the_whole_tells_all_parts_also_where_it_was_not_said_to_be_one() -> None:
+    driver = ReplayDriver([numbered(several(5), 0, 5)], PRICES)
+    assert [told(driver, drawing(n, seed))[0] for n, seed in ((2, 1), (2, 1001), (1, 2001))] == [
+        ["0", "1"],
+        ["2", "3"],
+        ["4"],
+    ]
+    with pytest.raises(ReplayGap):  # what was given in part is not given whole
+        told(driver, several(5))
+
+
+def test_draws_that_would_not_have_been_made_alike_are_not_put_together() -> None:
+    one, other = numbered(drawing(3), 0, 3), numbered(drawing(3, 1001), 3, 3)
+    driver = ReplayDriver([one, replace(other, cap=50)], PRICES)
+    assert told(driver, drawing(2))[0] == ["0", "1"]
+    with pytest.raises(ReplayGap):
+        told(driver, drawing(2, 9001))
+    with pytest.raises(ReplayGap):
+        told(ReplayDriver([one], PRICES), drawing(4, 9001))
+
+
+def test_draws_that_failed_fail_in_parts_too() -> None:
+    error = UpstreamTimeout("small", "did not answer", status=504)
+    tape = [numbered(drawing(2), 0, 2), tape_entry(drawing(2, 1001), Cost(calls=1), error=error)]
+    driver = ReplayDriver(tape, PRICES)
+    assert told(driver, drawing(3, 9001))[0] == ["0", "1"]
+    for seed in (9002, 9003):
+        with pytest.raises(UpstreamTimeout):
+            told(driver, drawing(1, seed))
+    with pytest.raises(ReplayGap):
+        told(driver, drawing(1, 9004))
 
 
 @given(st.lists(st.integers(0, 30), min_size=2, max_size=8), st.data())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import threading
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from gate.errors import UpstreamError
 from gate.ports import Price
 from gate.upstreams import OpenAIChat
 from tests.drivers.running import MESSAGES
-from tests.upstreams.faulty_server import Behaviour, FaultyServer, chat, says, silent, trickles
+from tests.upstreams.faulty_server import Behaviour, FaultyServer, chat, cut_mid_body, resets, says, silent, trickles
 
 ASKED = Generate("mine", MESSAGES)
 dawdling = pytest.mark.parametrize("behaviour", [silent(), trickles], ids=["silent", "trickles"])
@@ -87,6 +88,20 @@ def test_a_sender_that_was_never_closed_ends_with_its_last_reference() -> None:
         del behind
         gc.collect()
         wait_for(lambda: not thread.is_alive())
+
+
+@pytest.mark.parametrize("behaviour", [None, resets, cut_mid_body], ids=["nobody there", "resets", "cut mid-body"])
+def test_only_where_no_connection_came_about_is_it_known_that_nothing_arrived(behaviour: Behaviour | None) -> None:
+    behind = BackgroundSender()
+    with contextlib.ExitStack() as running:
+        server = running.enter_context(FaultyServer(behaviour or chat("Nigeria")))
+        if behaviour is None:
+            running.close()
+        with pytest.raises(UpstreamError) as caught:
+            behind.send(endpoint(server), ASKED).result(5)
+    behind.close()
+    assert caught.value.unsent is (behaviour is None)
+    assert caught.value.retryable
 
 
 def test_a_reply_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 
 from gate.drivers import Recording, ReplayDriver, World
 from gate.drivers.world import NO_DEADLINE, NO_STATES, STOPPED, cost_of, in_full
-from gate.effects import Embed, Entail, Flow, Generate, ReadStates, Retrieve, generate, retrieve
+from gate.effects import Embed, Entail, Flow, Generate, HandOver, ReadStates, Retrieve, effect_key, generate, retrieve
 from gate.embedders import HashedNgrams
 from gate.errors import ConfigError, EvidenceUnavailable, UpstreamError
 from gate.ports import Price
@@ -36,9 +37,14 @@ ASKED = Generate("small", MESSAGES, n=3, seed=5, logprobs=2)
 def test_a_call_ends_by_the_earlier_of_the_runs_deadline_and_its_own() -> None:
     world = World({}, timeouts={"small": 10})
     now = time.monotonic()
-    assert world.deadline("small", now + 3) == now + 3
-    assert now + 9.5 < world.deadline("small", NO_DEADLINE) < now + 11
-    assert world.deadline("other", NO_DEADLINE) == NO_DEADLINE
+    assert world.deadline(ASKED, now + 3) == now + 3
+    assert now + 9.5 < world.deadline(ASKED, NO_DEADLINE) < now + 11
+    assert world.deadline(replace(ASKED, upstream="other"), NO_DEADLINE) == NO_DEADLINE
+    for effect in (Retrieve("small", "", 1), HandOver("small", (), "")):  # they may bear an upstream's name
+        assert world.deadline(effect, NO_DEADLINE) == NO_DEADLINE
+    world.timeouts = {"retriever:small": 4, "person:small": 5}
+    assert now + 3.5 < world.deadline(Retrieve("small", "", 1), NO_DEADLINE) < now + 4.5
+    assert now + 4.5 < world.deadline(HandOver("small", (), ""), NO_DEADLINE) < now + 6
 
 
 def refusal(said: str) -> UpstreamError:
@@ -215,6 +221,11 @@ def test_a_reply_holds_a_part_for_each_part_that_was_asked_for() -> None:
         in_full(Embed("v", ("a", "b")), vectors)
     with pytest.raises(UpstreamError, match="'j': gave 1 verdicts for 0 pairs"):
         in_full(Entail("j", ()), verdicts)
+    found = (Passage("1", "a"), Passage("2", "b"))
+    assert in_full(Retrieve("r", "a", 1), found) == found[:1], "a service may find more than was asked for"
+    assert in_full(Retrieve("r", "a", 2), found) == found
+    assert in_full(HandOver("p", (), "r"), "T-1") == "T-1"
+    assert in_full(HandOver("p", (), "r"), "") == effect_key(HandOver("p", (), "r"))
     fewer = Generations((Generation("a"),))
     assert in_full(ASKED, fewer) is fewer, "an upstream may give fewer answers than were asked of it"
 
@@ -255,12 +266,13 @@ def test_any_fault_of_a_model_in_this_process_is_an_upstreams(threaded: bool, fa
 class Shelf:
     """A retriever that fails."""
 
-    name = fingerprint = "shelf"
+    kind = name = fingerprint = "shelf"
+    embedder = ""
 
     def __init__(self, fault: Exception) -> None:
         self.fault = fault
 
-    def search(self, query: str, k: int) -> tuple[Passage, ...]:
+    def complete(self, effect: Retrieve, cancelled: Callable[[], bool]) -> tuple[Passage, ...]:
         raise self.fault
 
 

@@ -16,7 +16,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gate.errors import ConfigError
-from gate.retrieval import Bm25Retriever
+from gate.retrieval import Bm25Retriever, PocketWorldRetriever
 
 CITIES = (
     ("lagos", "Lagos is a city in Nigeria."),
@@ -188,7 +188,7 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
 
 
 def test_the_passages_of_the_pocket_world_come_along() -> None:
-    shipped = Bm25Retriever.of_pocket_world("world")
+    shipped = PocketWorldRetriever.from_options("world", PocketWorldRetriever.Options())
     assert shipped.name == "world"
     assert any("Nigeria" in passage.text for passage in shipped.search("Where is Lagos?", 5))
     shipped.close()

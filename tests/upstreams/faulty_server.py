@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import parse_qsl, urlsplit
 
 Behaviour = Callable[["_Handler", dict[str, Any]], None]
 """Answers one request; gets the handler and the request's JSON."""
@@ -25,6 +26,7 @@ class FaultyServer:
     then: tuple[Behaviour, ...] = ()
     asked: list[dict[str, Any]] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
     gone: threading.Event = field(default_factory=threading.Event)
     """Set when a client closed its connection before it was answered."""
 
@@ -57,10 +59,17 @@ class FaultyServer:
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
+    def do_GET(self) -> None:
+        self.answer(b"", dict(parse_qsl(urlsplit(self.path).query)))
+
     def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["content-length"]))
+        self.answer(body, json.loads(body))
+
+    def answer(self, body: bytes, asked: dict[str, Any]) -> None:
         faulty: FaultyServer = self.server.faulty  # type: ignore[attr-defined]
-        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
         faulty.asked.append({"path": self.path, **asked})
+        faulty.bodies.append(body)
         faulty.headers.append({name.lower(): value for name, value in self.headers.items()})
         try:
             faulty.behaviour()(self, asked)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 from pathlib import Path
 
 import pytest
@@ -16,11 +14,9 @@ from gate.types import Message
 from gate.upstreams.openai_wire import (
     ServerOptions,
     log_probability,
-    masked,
     most_tokens,
     refused_field,
     reply_object,
-    retry_after,
     without,
 )
 
@@ -66,37 +62,6 @@ def test_the_fingerprint_follows_model_and_address() -> None:
         ServerOptions(base_url=URL, model="m").fingerprint("openai_chat", "2"),
     }
     assert len(others | {base}) == 4
-
-
-@pytest.mark.parametrize(
-    ("headers", "seconds"),
-    [
-        ({"Retry-After": "3"}, 3.0),
-        ({"retry-after-ms": "250", "retry-after": "9"}, 0.25),
-        ({"Retry-After": "-5"}, 0.0),
-        ({"Retry-After": "soon"}, None),
-        ({"Retry-After": "nan"}, None),
-        ({"Retry-After": "inf"}, None),
-        ({}, None),
-    ],
-)
-def test_how_long_a_server_asks_to_wait(headers: dict[str, str], seconds: float | None) -> None:
-    assert retry_after(headers) == seconds
-
-
-def test_a_wait_may_be_a_date() -> None:
-    soon = format_datetime(datetime.now(UTC) + timedelta(seconds=30), usegmt=True)
-    assert retry_after({"retry-after": soon}) == pytest.approx(30, abs=2)
-    past = format_datetime(datetime.now(UTC) - timedelta(days=1), usegmt=True)
-    assert retry_after({"retry-after": past}) == 0.0
-
-
-def test_keys_are_masked_and_long_causes_cut() -> None:
-    said = masked("Incorrect API key provided: sk-abc123def. Bearer tok-456789 was sent; mysecret", "mysecret")
-    assert "abc123" not in said
-    assert "456789" not in said
-    assert "mysecret" not in said
-    assert len(masked("x" * 1000, None)) == 300
 
 
 @pytest.mark.parametrize(
