@@ -11,6 +11,7 @@ A prompt file starts with a front matter that lists its variables; the body name
 
 Where a prompt fences what it quotes between lines of dashes or double dashes, what is quoted can draw no such line
 itself: ``render`` takes every long run of either out of the values, so that a fence closes where the prompt closes it.
+``passages: numbered`` in the front matter has passages quoted as ``[1] title: text``, for the answer to cite.
 
 The fingerprint is a hash of the whole file: a changed word is a changed prompt, and voids what was certified with it.
 """
@@ -26,7 +27,11 @@ from pathlib import Path
 from gate.errors import ConfigError, UnknownName
 
 _PLACE = re.compile(r"\{\{(\w+)\}\}")
-_FENCE = re.compile(r"-{5,}|={5,}")
+_DASHES = (
+    "-\u2010-\u2015\u2043\u2212\u23af\u2500\u2501\u2504\u2505\u2508\u2509\u254c\u254d\u2e3a\u2e3b\ufe58\ufe63\uff0d"
+)
+_FENCE = re.compile(rf"[{_DASHES}]{{5,}}|[=\u2550\uff1d]{{5,}}")
+"""Of whatever characters: to a model many dashes look alike."""
 
 
 def locate(folder: str) -> Path:
@@ -49,6 +54,13 @@ class Prompt:
     body: str
     variables: frozenset[str]
     fingerprint: str
+    numbered: bool = False
+    """Whether passages stand in it with their numbers and titles."""
+
+    @property
+    def fences(self) -> tuple[str, ...]:
+        """The lines that open or close one."""
+        return tuple(line for line in self.body.splitlines() if _FENCE.search(line))
 
     def render(self, **values: str) -> str:
         """The body with every variable filled in, in one pass: a value that holds ``{{x}}`` is left as it is.
@@ -89,4 +101,8 @@ def _parse(name: str, raw: bytes) -> Prompt:
     used = frozenset(_PLACE.findall(matched[2]))
     if declared != used:
         raise ConfigError(f"declares the variables {sorted(declared)} but uses {sorted(used)}", where=f"{name}.md:1")
-    return Prompt(name, matched[2].strip("\n"), used, hashlib.sha256(text.encode()).hexdigest()[:16])
+    form = front.get("passages", "").strip()
+    if form not in {"", "numbered"}:
+        raise ConfigError(f"'passages' is 'numbered' or left out, not {form!r}", where=f"{name}.md:1")
+    fingerprint = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return Prompt(name, matched[2].strip("\n"), used, fingerprint, form == "numbered")

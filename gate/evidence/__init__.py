@@ -2,9 +2,13 @@
 
 from gate.evidence.answer_vectors import AnswerVectors, AnswerVectorsSource
 from gate.evidence.answerability import Answerability, AnswerabilitySource
+from gate.evidence.arbitration import Arbitration, ArbitrationSource
 from gate.evidence.cautious import Cautious, CautiousSource
 from gate.evidence.closed_book import ClosedBook, ClosedBookSource
-from gate.evidence.draft import Draft, DraftSource
+from gate.evidence.counterfactual import Counterfactual, CounterfactualSource
+from gate.evidence.draft import Draft
+from gate.evidence.drafting import DraftSource
+from gate.evidence.groundedness import Groundedness, GroundednessSource
 from gate.evidence.hidden_states import HiddenStates, HiddenStatesSource
 from gate.evidence.leave_one_out import LeaveOneOut, LeaveOneOutSource
 from gate.evidence.meanings import Meanings, MeaningsSource
@@ -42,6 +46,9 @@ SOURCES = (
     ClosedBookSource,
     CautiousSource,
     LeaveOneOutSource,
+    GroundednessSource,
+    CounterfactualSource,
+    ArbitrationSource,
     NeighboursSource,
     HiddenStatesSource,
 )
@@ -52,13 +59,19 @@ __all__ = [
     "AnswerVectorsSource",
     "Answerability",
     "AnswerabilitySource",
+    "Arbitration",
+    "ArbitrationSource",
     "Asked",
     "Cautious",
     "CautiousSource",
     "ClosedBook",
     "ClosedBookSource",
+    "Counterfactual",
+    "CounterfactualSource",
     "Draft",
     "DraftSource",
+    "Groundedness",
+    "GroundednessSource",
     "HiddenStates",
     "HiddenStatesSource",
     "LeaveOneOut",

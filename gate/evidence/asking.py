@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from gate.effects import Generate
 from gate.errors import EvidenceUnavailable
+from gate.evidence.fencing import quoted
 from gate.ports import Round
 from gate.prompts import Prompt
 from gate.types import Generation, Message, Passage
@@ -47,10 +48,15 @@ def refused(generation: Generation) -> bool:
     return generation.refusal is not None or not (generation.text.strip() or generation.tool_calls)
 
 
+def cut_short(generation: Generation) -> bool:
+    """Whether an answer ended because it might be no longer, and not because all was said."""
+    return generation.finish_reason == "length"
+
+
 def quoting(prompt: Prompt, messages: tuple[Message, ...], passages: tuple[Passage, ...]) -> tuple[Message, ...]:
     """The conversation with its last user message put into a prompt of ``passages`` and ``question``."""
-    quoted = "\n".join(passage.text for passage in passages)
-    return put_otherwise(messages, lambda question: prompt.render(passages=quoted, question=question))
+    fenced = quoted(passages, prompt)
+    return put_otherwise(messages, lambda question: prompt.render(passages=fenced, question=question))
 
 
 def put_otherwise(messages: tuple[Message, ...], put: Callable[[str], str]) -> tuple[Message, ...]:

@@ -8,16 +8,32 @@ from typing import ClassVar
 
 from gate.effects import Flow, generate
 from gate.errors import EvidenceUnavailable
-from gate.evidence.asking import request
+from gate.evidence.asking import refused, request
 from gate.evidence.comparison import Comparison, OtherAnswer, draft_to_compare, likeness
 from gate.evidence.draft import Draft
 from gate.ports import Evidence, Fact, Profile, Round, Uses
-from gate.types import Cost
+from gate.types import Cost, Generation
 
 
 @dataclass(frozen=True)
 class ClosedBook(OtherAnswer):
     """The answer from memory alone, beside a draft that had passages to read."""
+
+
+def memory_of(evidence: Evidence) -> Generation | None:
+    """The answer from memory that may stand against the draft: another one, whole, and no refusal. Else None."""
+    fact = evidence.find(ClosedBook)
+    if fact is None or fact.same or refused(fact.generation) or fact.generation.finish_reason == "length":
+        return None
+    return fact.generation
+
+
+def on_trial(evidence: Evidence, *, memory: bool) -> Generation | None:
+    """The answer a decision is about: what memory said beside passages, or the draft. None where there is none."""
+    if memory:
+        return memory_of(evidence)
+    draft = evidence.find(Draft)
+    return draft.generation if draft else None
 
 
 class ClosedBookSource(Comparison, frozen=True):

@@ -13,8 +13,12 @@ from gate.evidence.draft import draft_of
 from gate.evidence.equivalence import alike
 from gate.evidence.equivalence import likeness as text_likeness
 from gate.evidence.meanings import answer_text
+from gate.evidence.rouge import rouge_l_recall, token_f1
+from gate.evidence.words import spaced_words
 from gate.ports import Evidence, Fact
 from gate.types import Generation
+
+_SURVIVES = 0.7
 
 
 @dataclass(frozen=True)
@@ -52,6 +56,21 @@ def likeness(one: Generation, other: Generation) -> float:
     if texts[0] == texts[1]:
         return 1.0
     return text_likeness(*texts) / 100
+
+
+def survives(answer: Generation, again: Generation) -> bool:
+    """Whether an answer was given again, by the rule of RC-RAG (Chen et al. 2024).
+
+    They are equal after normalising, or the second holds the first word for word, or their token F1 or the ROUGE-L
+    recall of the first is above 0.7. Looser than `Comparison.same`: a second turn says more around its answer.
+    """
+    one, other = answer_text(answer), answer_text(again)
+    if not one or not other:
+        return one == other
+    if one == other or f" {one} " in f" {other} ":
+        return True
+    wanted, said = spaced_words(one), spaced_words(other)
+    return token_f1(wanted, said) > _SURVIVES or rouge_l_recall(wanted, said) > _SURVIVES
 
 
 def draft_to_compare(evidence: Evidence) -> Generation:

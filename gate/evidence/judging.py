@@ -7,7 +7,6 @@ it is asked for one reply a call, and for log-probabilities as if it gave them.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from typing import ClassVar
 
 from pydantic import BaseModel, Field
@@ -15,11 +14,12 @@ from pydantic import BaseModel, Field
 from gate.effects import Flow, Generate, Reply, generate
 from gate.errors import EvidenceUnavailable
 from gate.evidence.asking import put_otherwise, refused
+from gate.evidence.citations import said
 from gate.evidence.draft import Draft, draft_of
 from gate.evidence.wordings import arguments_of
 from gate.ports import Evidence, Fact, Missing, Profile, Round, Uses
 from gate.prompts import load
-from gate.types import Generation, Message, Passage
+from gate.types import Generation, Message
 
 DECLINED = Missing("the judge declined to say")
 
@@ -35,7 +35,7 @@ def answered(evidence: Evidence) -> Generation:
 def shown(generation: Generation) -> str:
     """An answer as a judge reads it: its text, and its tool calls as JSON."""
     calls = [json.dumps({"tool": c.name, "arguments": arguments_of(c)}) for c in generation.tool_calls]
-    return "\n".join(part for part in (generation.text.strip(), *calls) if part)
+    return "\n".join(part for part in (said(generation).strip(), *calls) if part)
 
 
 def or_none(text: str) -> str:
@@ -48,10 +48,6 @@ def conversation(messages: tuple[Message, ...]) -> str:
     if len(messages) == 1:
         return messages[0].content
     return "\n".join(f"{message.role}: {message.content}" for message in messages)
-
-
-def listed(passages: Iterable[Passage]) -> str:
-    return "\n".join(passage.text for passage in passages)
 
 
 def put(

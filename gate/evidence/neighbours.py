@@ -14,6 +14,7 @@ from pydantic import BaseModel, Field
 from gate.effects import Embed, Flow, Reply, embed
 from gate.errors import ConfigError, EvidenceUnavailable, UpstreamError
 from gate.evidence.asking import refused
+from gate.evidence.citations import said
 from gate.evidence.draft import Draft, draft_of
 from gate.evidence.drawing import cost_of, tried
 from gate.evidence.meanings import answer_text
@@ -135,7 +136,7 @@ def judged_text(generation: Generation) -> str:
     """The answer as the text model reads it: its text or tool calls; empty when the model declined."""
     if refused(generation):
         return ""
-    return answer_text(generation) if generation.tool_calls else generation.text
+    return answer_text(generation) if generation.tool_calls else said(generation)
 
 
 def usable_rows(vectors: Sequence[Vector], places: int) -> Floats | None:

@@ -16,16 +16,17 @@ from gate.errors import EvidenceUnavailable
 from gate.evidence.asking import refused, saying
 from gate.evidence.draft import Draft
 from gate.evidence.drawing import Drawn, fewest_calls, seed_of, several
-from gate.evidence.judging import DECLINED, answered, conversation, listed, or_none, put, shown
+from gate.evidence.fencing import quoted
+from gate.evidence.judging import DECLINED, answered, conversation, or_none, put, shown
 from gate.evidence.log_probabilities import no_number
 from gate.evidence.samples import Samples
 from gate.ports import Evidence, Fact, Missing, Profile, Round, Uses
 from gate.prompts import load
 from gate.types import Cost, Generation, Message, TokenLogprob
 
-_PROMPT = "p_true"
+PROMPT = "p_true"
 _ALTERNATIVES = 20
-_MAX_TOKENS = 4
+MAX_TOKENS = 4
 """One would do; "(A)" takes three."""
 _SHOWN = 600
 """Characters of a brainstormed answer that are shown."""
@@ -78,7 +79,7 @@ class PTrueSource(BaseModel, extra="forbid", frozen=True):
 
     @property
     def uses(self) -> Uses:
-        return Uses(upstreams=(self.upstream,) if self.upstream else (), prompts=(_PROMPT,))
+        return Uses(upstreams=(self.upstream,) if self.upstream else (), prompts=(PROMPT,))
 
     def calls(self, profile: Profile) -> int:
         listing = self._lists(profile)
@@ -92,13 +93,7 @@ class PTrueSource(BaseModel, extra="forbid", frozen=True):
             return PTrue(Cost(), NO_LOGPROBS, (), NO_TWIN)
         twins = int(self.debias and listing)
         shown_samples = brainstormed(samples.generations if samples else (), self.brainstormed)
-        question = load(_PROMPT).render(
-            question=or_none(conversation(round_.question.messages)),
-            passages=or_none(listed(round_.passages)),
-            brainstormed=or_none(shown_samples),
-            answer=or_none(shown(draft)),
-        )
-        asked = (saying(_last_of_user(round_), question),)
+        asked = posed(round_, draft, shown_samples)
         room = None if round_.calls_left is None else round_.calls_left - twins
         flows = [self._judged(round_, asked, self.votes, room)]
         if twins:
@@ -120,7 +115,7 @@ class PTrueSource(BaseModel, extra="forbid", frozen=True):
                 upstream=self.upstream,
                 n=n,
                 of=count,
-                max_tokens=_MAX_TOKENS,
+                max_tokens=MAX_TOKENS,
                 temperature=1.0 if votes else 0.0,
                 seed=seed_of(self.seed, place) if votes else None,
                 alternatives=_ALTERNATIVES,
@@ -133,6 +128,17 @@ class PTrueSource(BaseModel, extra="forbid", frozen=True):
 
     def _at_once(self, profile: Profile) -> int:
         return 1 if self.upstream else max(1, profile.n)
+
+
+def posed(round_: Round, answer: Generation, beside: str) -> tuple[Message, ...]:
+    """The question whether an answer is right, with the answers ``beside`` it that came to mind."""
+    question = load(PROMPT).render(
+        question=or_none(conversation(round_.question.messages)),
+        passages=or_none(quoted(round_.passages, load(PROMPT))),
+        brainstormed=or_none(beside),
+        answer=or_none(shown(answer)),
+    )
+    return (saying(_last_of_user(round_), question),)
 
 
 def brainstormed(samples: Iterable[Generation], most: int) -> str:
@@ -181,4 +187,4 @@ def _last_of_user(round_: Round) -> Message:
 
 
 def _without_content() -> str:
-    return load(_PROMPT).render(question="N/A", passages="(none)", brainstormed="(none)", answer="N/A")
+    return load(PROMPT).render(question="N/A", passages="(none)", brainstormed="(none)", answer="N/A")

@@ -1,4 +1,4 @@
-"""ROUGE-L (Lin 2004): how many words two answers share, in order; and its mean over several answers.
+"""ROUGE-L (Lin 2004): how many words two answers share, in order; its mean over several answers; and F1 in any order.
 
 Answers come as their words, in the form they are compared in. The means lie in [0, 1].
 """
@@ -19,6 +19,17 @@ def rouge_l(one: Sequence[str], other: Sequence[str]) -> float:
     if not one and not other:
         return 1.0
     return 2.0 * float(LCSseq.similarity(one, other)) / (len(one) + len(other))
+
+
+def rouge_l_recall(wanted: Sequence[str], answer: Sequence[str]) -> float:
+    """The share of the wanted words that stand in the answer in their order, in [0, 1]; 1 where none are wanted."""
+    return float(LCSseq.similarity(wanted, answer)) / len(wanted) if wanted else 1.0
+
+
+def token_f1(one: Sequence[str], other: Sequence[str]) -> float:
+    """2 x the words both have / all words of the two, each as often as it stands; in [0, 1] (Rajpurkar et al. 2016)."""
+    shared = (Counter(one) & Counter(other)).total()
+    return 2.0 * shared / (len(one) + len(other)) if shared else 0.0
 
 
 def mean_rouge(answers: Sequence[Words]) -> float:

@@ -34,6 +34,27 @@ class VoteShare:
 
 
 @dataclass(frozen=True, slots=True)
+class VotePosterior:
+    """Posterior mean of the draft's share, (k + 1) / (m + 2) for k of m samples that were asked for.
+
+    Where sampling stops early, few votes that all agree are not taken for many (Laplace's rule; of a Beta(1, 1) prior).
+    Missing for fewer than two samples.
+    """
+
+    name = "vote_posterior"
+    bounds = (0.0, 1.0)
+    needs: ClassVar[tuple[type[Fact], ...]] = (Meanings,)
+
+    def measure(self, evidence: Evidence) -> float | Missing:
+        meanings = evidence.find(Meanings)
+        if meanings is None:
+            return Missing(evidence.missing.get(Meanings, "no samples were drawn"))
+        agreeing = sum(label == meanings.draft for label in meanings.samples)
+        few = spread(len(meanings.samples))
+        return few or (agreeing + 1) / (max(meanings.asked, len(meanings.samples)) + 2)
+
+
+@dataclass(frozen=True, slots=True)
 class AgreementSignal:
     """A statistic of the samples' meanings, given how often each occurs and which is the draft's.
 

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from gate.evidence.asking import refused
+from gate.evidence.assurance import assurance
 from gate.evidence.cautious import Cautious
 from gate.ports import Evidence, Fact, Missing
-from gate.signals.hedging import assurance
 from gate.types import Generation
 
 

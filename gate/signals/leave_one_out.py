@@ -124,6 +124,13 @@ def certainty(fact: LeaveOneOut) -> float | Missing:
     return -dropout_entropies(views(fact))[2]
 
 
+def clarity(fact: LeaveOneOut) -> float | Missing:
+    """Minus the aleatoric entropy of the views: 0 where each of them is sure, low where the question is vague."""
+    if _first_token_rows(fact) is None:
+        return Missing("the answers' first tokens tell no distribution over them")
+    return -dropout_entropies(views(fact))[1]
+
+
 @dataclass(frozen=True, slots=True)
 class LeaveOneOutSignal:
     """A statistic of the answers to the prompt without one passage."""
@@ -146,4 +153,5 @@ LEAVE_ONE_OUT_SIGNALS = (
     LeaveOneOutSignal("leave_one_out_agreement", agreement, (0.0, 1.0)),
     LeaveOneOutSignal("leave_one_out_agreement_weighted", weighted_agreement, (0.0, 1.0)),
     LeaveOneOutSignal("leave_one_out_certainty", certainty, (-math.inf, 0.0)),
+    LeaveOneOutSignal("leave_one_out_clarity", clarity, (-math.inf, 0.0)),
 )

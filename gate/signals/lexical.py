@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from gate.evidence.asking import refused
+from gate.evidence.citations import said
 from gate.evidence.draft import Draft
 from gate.evidence.rouge import Words, mean_rouge, mean_rouge_to
 from gate.evidence.samples import Samples, all_decline, draft_and_samples, spread
@@ -61,4 +62,4 @@ def _words(generation: Generation) -> Words:
         return ()
     if generation.tool_calls:
         return (answer_text(generation),)
-    return tuple(pieces(normalize(generation.text[:_READ]))[:_COMPARED])
+    return tuple(pieces(normalize(said(generation)[:_READ]))[:_COMPARED])

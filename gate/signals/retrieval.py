@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from gate.evidence.draft import Draft
 from gate.evidence.meanings import answer_text, normalize
-from gate.evidence.passages import Passages
+from gate.evidence.passages import Passages, holds
 from gate.evidence.question import Asked
 from gate.evidence.words import STOP_WORDS, names, words
 from gate.ports import Evidence, Fact, Missing
@@ -27,6 +27,27 @@ class PassageScore:
         if passages is None:
             return Missing(evidence.missing.get(Passages, "no passage is in the prompt"))
         return max(0.0, *(passage.score for passage in passages.found))
+
+
+@dataclass(frozen=True, slots=True)
+class PassageMargin:
+    """By how much the best passage's score is above the second's, as a share of it: low where several fit as well."""
+
+    name = "passage_margin"
+    bounds = (0.0, 1.0)
+    needs: ClassVar[tuple[type[Fact], ...]] = (Passages,)
+
+    def measure(self, evidence: Evidence) -> float | Missing:
+        passages = evidence.find(Passages)
+        if passages is None:
+            return Missing(evidence.missing.get(Passages, "no passage is in the prompt"))
+        found = passages.fetched or passages.found
+        if len(found) < 2:
+            return Missing("only one passage was found")
+        best, second, *_ = sorted((passage.score for passage in found), reverse=True)
+        if not best > 0:
+            return Missing("no passage has a score above 0")
+        return min(1.0, (best - max(0.0, second)) / best)
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,5 +94,4 @@ class AnswerInPassages:
         answer = answer_text(draft.generation)
         if not answer:
             return Missing("the draft says nothing")
-        held = [f" {answer} " in f" {normalize(passage.text)} " for passage in passages.found]
-        return sum(held) / len(held)
+        return sum(holds(passage, answer) for passage in passages.found) / len(passages.found)

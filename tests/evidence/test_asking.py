@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gate.effects import Generate
 from gate.errors import EvidenceUnavailable
-from gate.evidence.asking import put_otherwise, refused, request
+from gate.evidence.asking import cut_short, put_otherwise, refused, request
 from gate.ports import Profile, Round
 from gate.types import Generation, Message, Question, TokenLogprob, ToolCall
 
@@ -145,3 +145,8 @@ def test_the_last_message_of_a_user_is_put_otherwise_and_no_other() -> None:
     ]  # fmt: skip
     with pytest.raises(EvidenceUnavailable, match="no message of a user"):
         put_otherwise(MESSAGES[:1], str.upper)
+
+
+def test_an_answer_is_cut_short_where_it_reached_its_length() -> None:
+    assert cut_short(Generation("Nig", "length"))
+    assert not cut_short(Generation("Nigeria"))

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from gate.errors import EvidenceUnavailable
 from gate.evidence import Draft
-from gate.evidence.comparison import Comparison, draft_to_compare, likeness
+from gate.evidence.comparison import Comparison, draft_to_compare, likeness, survives
 from gate.ports import Evidence
 from gate.types import Cost, Generation, ToolCall
 
@@ -64,3 +64,23 @@ def test_a_draft_that_says_nothing_is_compared_with_nothing(silent: Generation) 
     evidence = Evidence().having(Draft(Cost(), silent, "small"))
     with pytest.raises(EvidenceUnavailable, match="says nothing"):
         draft_to_compare(evidence)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "kept"),
+    [
+        ("Nigeria", "NIGERIA.", True),
+        ("Nigeria", "It is in Nigeria, still.", True),
+        ("It is in Nigeria", "Nigeria", False),  # the second must hold the first
+        ("Nigeria", "Nigerian", False),
+        ("the river Niger in Mali", "river Niger Mali", True),  # F1 .857
+        ("a b c d e f g", "g f e d c b a", True),  # F1 1 in any order
+        ("x y z", "x y", True),  # F1 .8
+        ("w x y z", "w x", False),  # F1 .667, recall .5
+        ("w x y z", "w 1 x 2 y 3 4 5 6", True),  # F1 .462, recall .75
+        ("Nigeria", "", False),
+        ("", "", True),
+    ],
+)
+def test_an_answer_survives_a_second_turn_by_the_documented_rule(one: str, other: str, kept: bool) -> None:
+    assert survives(Generation(one), Generation(other)) is kept

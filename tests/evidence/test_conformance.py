@@ -43,7 +43,11 @@ every_profile = pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFIL
 
 
 def obliging(effect: Generate, place: int) -> str:
-    """The answer, or as many different lines as were asked for."""
+    """The answer, or as many different lines as were asked for; without passages another answer, and a letter."""
+    if effect.messages == ASKED.messages:
+        return "Peru"
+    if "letter A, B or C" in effect.messages[-1].content:
+        return "A"
     wanted = re.search(r"exactly (\d+) lines", effect.messages[-1].content)
     return "\n".join(f"{number}. Nigeria {number}?" for number in range(int(wanted[1]))) if wanted else "Nigeria"
 

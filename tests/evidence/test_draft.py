@@ -1,77 +1,16 @@
-"""The draft: one answer, as the caller asked for it."""
+"""The draft of a round: found, or said to be lacking."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
-from pydantic import ValidationError
 
-from gate.effects import Generate, Reply
-from gate.errors import EvidenceUnavailable, UpstreamError
-from gate.evidence import Draft, DraftSource
+from gate.errors import EvidenceUnavailable
+from gate.evidence import Draft
 from gate.evidence.draft import draft_of
-from gate.ports import Evidence, Profile, Round
-from gate.types import Cost, Generation, Generations, Question
+from gate.ports import Evidence
+from gate.types import Cost, Generation
 
 SPENT = Cost(calls=2, prompt_tokens=11, completion_tokens=3, seconds=0.5, money=0.01)
-
-
-def opening(options: dict[str, Any], profile: Profile | None = None) -> Round:
-    question = Question(Question.from_text("Where is Lagos?").messages, options)
-    return Round(0, question, "small", profile or Profile(), question.messages)
-
-
-def asked(options: dict[str, Any], source: DraftSource | None = None, profile: Profile | None = None) -> Generate:
-    effect = next((source or DraftSource()).gather(opening(options, profile), Evidence()))
-    assert isinstance(effect, Generate)
-    return effect
-
-
-def test_without_a_wish_the_draft_is_greedy() -> None:
-    effect = asked({})
-    assert (effect.upstream, effect.n, effect.temperature, effect.seed) == ("small", 1, 0.0, None)
-
-
-def test_the_callers_temperature_and_seed_are_kept() -> None:
-    effect = asked({"temperature": 0.7, "seed": 4})
-    assert (effect.temperature, effect.seed) == (0.7, 4)
-
-
-def test_a_temperature_of_none_counts_as_no_wish() -> None:
-    assert asked({"temperature": None}).temperature == 0.0
-
-
-def test_one_answer_is_asked_for_however_many_the_caller_wants() -> None:
-    assert asked({"n": 3}).n == 1
-
-
-def test_the_policy_says_how_many_alternatives_a_token() -> None:
-    wide = Profile(top_logprobs=20)
-    assert asked({}, profile=wide).logprobs == 5
-    assert asked({}, DraftSource(alternatives=12), wide).logprobs == 12
-    assert asked({}, DraftSource(alternatives=12), Profile(top_logprobs=3)).logprobs == 3
-    for wrong in (-1, 21):
-        with pytest.raises(ValidationError):
-            DraftSource(alternatives=wrong)
-
-
-def test_the_first_choice_is_the_draft_with_its_cost_and_its_author() -> None:
-    first, second = Generation("Nigeria"), Generation("Ghana")
-    flow = DraftSource().gather(opening({}), Evidence())
-    next(flow)
-    with pytest.raises(StopIteration) as stopped:
-        flow.send(Reply(Generations((first, second), model="small-2026"), SPENT))
-    assert stopped.value.value == Draft(SPENT, first, "small-2026")
-
-
-def test_a_failure_is_the_upstreams_own_error() -> None:
-    flow = DraftSource().gather(opening({}), Evidence())
-    next(flow)
-    down = UpstreamError("small", "is down")
-    with pytest.raises(UpstreamError) as caught:
-        flow.throw(down)
-    assert caught.value is down
 
 
 def test_the_draft_of_a_round_is_found_or_said_to_be_lacking() -> None:

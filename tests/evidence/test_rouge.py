@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gate.evidence.rouge import mean_rouge, mean_rouge_to, rouge_l
+from gate.evidence.rouge import mean_rouge, mean_rouge_to, rouge_l, rouge_l_recall, token_f1
 from gate.evidence.words import spaced_words
 
 TEXTS = st.text(max_size=60) | st.lists(
@@ -92,3 +92,12 @@ def test_rouge_is_symmetric_and_lies_between_nothing_and_all(one: str, other: st
 @given(WORDS.map(tuple), st.lists(WORDS.map(tuple), min_size=1, max_size=7))
 def test_the_mean_to_one_answer_is_over_all_others(one: tuple[str, ...], others: list[tuple[str, ...]]) -> None:
     assert mean_rouge_to(one, others) == pytest.approx(sum(rouge_l(one, other) for other in others) / len(others))
+
+
+def test_recall_is_of_the_wanted_words_and_f1_of_both() -> None:
+    assert rouge_l_recall(("a", "b", "c"), ("x", "a", "c")) == pytest.approx(2 / 3)
+    assert rouge_l_recall(("a", "b"), ("b", "a")) == 0.5
+    assert (rouge_l_recall((), ("a",)), rouge_l_recall(("a",), ())) == (1.0, 0.0)
+    assert token_f1(("a", "b"), ("b", "a")) == 1.0
+    assert token_f1(("a", "b"), ("a",)) == pytest.approx(2 / 3)
+    assert token_f1((), ()) == 0.0

@@ -16,7 +16,8 @@ from gate.effects import Flow, Generate, Reply, Together
 from gate.errors import EvidenceUnavailable, UpstreamError, UpstreamTimeout
 from gate.evidence import Draft, Samples, SamplesSource
 from gate.evidence.samples import all_decline, asked_for, draft_and_samples, samples_of, spread
-from gate.ports import Evidence, Missing, Profile, Round
+from gate.ports import Evidence, Missing, Price, Profile, Round
+from gate.rules.sampling_stop import SamplingStop
 from gate.types import Cost, Generation, Generations, Question, ToolCall
 from tests.scripted import Scripted, world_of
 
@@ -272,3 +273,122 @@ def test_refusals_and_tool_calls_are_kept() -> None:
     assert stop.value.value.generations == kept
     assert all_decline(kept[:1])
     assert not all_decline(kept)
+
+
+# --- as many as are needed ---------------------------------------------------------------------------------------
+
+DRAFTED = Evidence().having(Draft(Cost(), Generation("Nigeria."), "small"))
+
+
+def until_clear(source: SamplesSource, votes: str, round_: Round | None = None) -> tuple[Samples, list[Generate]]:
+    """The samples, where the votes are "y" for the draft and "n" against it, and all that was asked for."""
+    asked, turn = list[Generate](), iter(votes)
+
+    def say(effect: Generate) -> Said:
+        return [{"y": "the Nigeria", "n": "Togo"}[next(turn)] for _ in range(effect.n)]
+
+    fact = perform(source.gather(round_ or opening(), DRAFTED), say, asked)
+    assert isinstance(fact, Samples)
+    return fact, asked
+
+
+@pytest.mark.parametrize(
+    ("stop", "votes", "batches"),
+    [
+        ("unlikely_to_change", "yyyyyyyyyy", [4]),  # P(share > 1/2) = .96875
+        ("unlikely_to_change", "nnnnnnnnnn", [4]),
+        ("unlikely_to_change", "yyynyyyyyy", [4, 2]),  # with five of ten it has half, however the others fall
+        ("unlikely_to_change", "ynynynynyn", [4, 3, 2]),  # no look at fewer than three more could settle it
+        ("can_no_longer_change", "yyyyyyyyyy", [5]),
+        ("can_no_longer_change", "nnnnnnnnnn", [5, 2]),
+        ("can_no_longer_change", "ynyyynnnnn", [5, 2, 2, 1]),
+        ("none", "yyyyyyyyyy", [8, 2]),
+    ],
+)
+def test_drawing_stops_when_the_votes_settle_it(stop: Any, votes: str, batches: list[int]) -> None:
+    source = SamplesSource(n=10, stop=stop)
+    drawn, asked = until_clear(source, votes)
+    assert [effect.n for effect in asked] == batches
+    assert (len(drawn.generations), drawn.asked) == (sum(batches), sum(batches))
+    assert drawn.cost.calls == len(batches) <= source.calls(Profile())
+
+
+@given(
+    st.integers(2, 16),
+    st.sampled_from(["none", "can_no_longer_change", "unlikely_to_change"]),
+    st.floats(0.1, 0.9),
+    st.integers(1, 5),
+    st.integers(1, 9),
+    st.text("yn", min_size=16, max_size=16),
+)
+def test_it_stops_at_a_look_that_settles_it_and_keeps_to_the_calls_it_reckoned_with(
+    n: int, stop: Any, share: float, batch: int, at_once: int, votes: str
+) -> None:
+    source = SamplesSource(n=n, stop=stop, share=share, batch=batch)
+    drawn, asked = until_clear(source, votes, opening(at_once, calls_left=source.calls(Profile(n=at_once))))
+    agreeing = votes[: drawn.asked].count("y")
+    assert SamplingStop(stop, share).stops(agreeing, drawn.asked - agreeing, n - drawn.asked)
+    assert drawn.asked == len(drawn.generations) == sum(effect.n for effect in asked)
+    assert len(asked) <= source.calls(Profile(n=at_once))
+    assert source.fewest <= drawn.asked <= n
+    if "n" not in votes[:n]:
+        assert drawn.asked == source.unanimous
+
+
+def test_every_batch_has_a_seed_of_its_own_and_all_are_one_family() -> None:
+    _, asked = until_clear(SamplesSource(n=10, seed=3, stop="unlikely_to_change"), "yn" * 5)
+    assert len({effect.seed for effect in asked}) == len(asked) == 3
+    assert {effect.part_of.seed for effect in asked if effect.part_of} == {3}
+
+
+def test_a_batch_that_brings_nothing_is_the_last_and_what_came_is_kept() -> None:
+    asked: list[Generate] = []
+    source = SamplesSource(n=10, stop="unlikely_to_change")
+    drawn = perform(source.gather(opening(), DRAFTED), in_turn(["Nigeria", "Togo"] * 2, down()), asked)
+    assert (len(drawn.generations), drawn.asked, drawn.cost.calls) == (4, 7, 2)
+
+
+def test_what_is_settled_is_what_is_spared_to_a_budget_of_tokens() -> None:
+    left = 100
+    drawn, asked = until_clear(SamplesSource(n=10, stop="unlikely_to_change"), "yn" * 5, opening(tokens_left=left))
+    assert sum(effect.n * (effect.limit or 0) for effect in asked) <= left
+    assert drawn.asked == 9
+
+
+@pytest.mark.parametrize("seed", [None, 5])
+@pytest.mark.parametrize("at_once", [1, 3, 4, 8, 16])
+@pytest.mark.parametrize("stop", ["can_no_longer_change", "unlikely_to_change"])
+def test_stopping_early_is_told_from_a_recording_of_all(stop: Any, at_once: int, seed: int | None) -> None:
+    said = count()
+    upstream = Scripted("small", lambda effect, place: "ynnyynyynnyy"[next(said)], profile=Profile(n=at_once))
+    drafted = Evidence().having(Draft(Cost(), Generation("y"), "small"))
+    driver, recording = ThreadedDriver(world_of({"small": upstream})), Recording()
+    whole = driver.run(SamplesSource(n=12, seed=seed).gather(opening(at_once), drafted), recording)
+    driver.close()
+    assert isinstance(whole, Samples)
+    source = SamplesSource(n=12, seed=seed, stop=stop, share=0.7)
+    told = ReplayDriver(recording.tape, {"small": Price(1.0, 2.0)}).run(
+        source.gather(opening(at_once), drafted), Recording()
+    )
+    assert isinstance(told, Samples)
+    assert 2 <= told.asked == len(told.generations) <= 12
+    for text in "yn":  # any draw will do for any other, but none is given twice
+        assert sum(g.text == text for g in told.generations) <= sum(g.text == text for g in whole.generations)
+    assert told.cost.completion_tokens <= whole.cost.completion_tokens
+
+
+def test_samples_of_a_later_tier_are_added_to_the_earlier_ones() -> None:
+    first, _ = until_clear(SamplesSource(n=2, seed=1), "yn")
+    asked: list[Generate] = []
+    more = SamplesSource(n=3, before=2, seed=1).gather(opening(), DRAFTED.having(first))
+    fact = perform(more, lambda effect: ["Togo"] * effect.n, asked)
+    assert ([g.text for g in fact.generations], fact.asked) == (["the Nigeria", "Togo", *["Togo"] * 3], 5)
+    assert fact.cost.calls == 1
+    assert asked[0].seed not in (None, 1)
+    assert SamplesSource(n=3, before=2).unanimous == 5
+    alone = perform(more_of(3), lambda effect: ["Togo"] * effect.n, asked)
+    assert alone.asked == 3  # the first ones could not be had
+
+
+def more_of(n: int) -> Flow[Any]:
+    return SamplesSource(n=n, before=2).gather(opening(), DRAFTED)

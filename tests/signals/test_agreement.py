@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gate.calibration import VoteShareCalibrator
 from gate.evidence import Meanings
 from gate.ports import Evidence, Missing
-from gate.signals.agreement import AGREEMENT_SIGNALS, VoteShare
+from gate.signals.agreement import AGREEMENT_SIGNALS, VotePosterior, VoteShare
 from gate.types import Cost, Reading, SignalVector, Stage
 
 
@@ -126,3 +126,18 @@ def test_the_draft_leads_by_its_share_less_the_best_of_the_others(labels: list[i
     assert isinstance(largest, float)
     assert isinstance(own, float)
     assert largest >= own
+
+
+@pytest.mark.parametrize(
+    ("samples", "asked", "mean"), [((0,) * 4, 4, 5 / 6), ((0,) * 8, 8, 0.9), ((1, 1), 2, 0.25), ((0, 0), 4, 0.5)]
+)
+def test_few_votes_of_one_mind_are_not_taken_for_many(samples: tuple[int, ...], asked: int, mean: float) -> None:
+    evidence = Evidence().having(Meanings(Cost(), 0, samples, asked=asked))
+    assert VotePosterior().measure(evidence) == pytest.approx(mean)
+    read = SignalVector((Reading("vote_share", VoteShare().measure(evidence)),))  # type: ignore[arg-type]
+    assert VoteShareCalibrator(asked).confidence(read, Stage("small")).p == pytest.approx(mean)
+
+
+def test_without_meanings_there_is_no_posterior() -> None:
+    assert VotePosterior().measure(Evidence()) == Missing("no samples were drawn")
+    assert VotePosterior().measure(Evidence().having(Meanings(Cost(), 0, (0,)))) == Missing("one sample has no spread")

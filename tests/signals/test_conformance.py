@@ -93,7 +93,7 @@ def test_a_log_probability_that_is_none_raises_no_value(logprob: float, place: i
         generations = list(samples.generations)
         generations[place] = broken(generations[place], logprob, listed)
         spoilt = scene.having(Samples(Cost(), tuple(generations)))
-        spoilt = spoilt.having(Draft(Cost(), broken(draft.generation, logprob, listed), "small"))
+        spoilt = spoilt.having(replace(draft, generation=broken(draft.generation, logprob, listed)))
         for signal in SIGNALS:
             said = signal.measure(spoilt)
             assert said in (signal.measure(scene), NO_NUMBER), signal.name

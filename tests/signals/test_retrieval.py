@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gate.evidence import Asked, Draft, Passages
 from gate.ports import Evidence, Missing
-from gate.signals.retrieval import AnswerInPassages, PassageScore, QuestionInPassages
+from gate.signals.retrieval import AnswerInPassages, PassageMargin, PassageScore, QuestionInPassages
 from gate.types import Cost, Generation, Passage, Question
 
 
@@ -38,6 +38,27 @@ def test_one_passage_more_never_lowers_the_score(scores: list[float], more: floa
     assert isinstance(one, float)
     assert isinstance(other, float)
     assert other == max(one, more)
+
+
+def margin(*scores: float) -> float | Missing:
+    found = tuple(Passage(str(place), "text", score) for place, score in enumerate(scores))
+    return PassageMargin().measure(Evidence().having(Passages(Cost(), found)))
+
+
+@pytest.mark.parametrize(
+    ("scores", "value"), [((0.8, 0.6), 0.25), ((0.6, 0.8, 0.1), 0.25), ((0.5, 0.5), 0.0), ((0.5, -1.0), 1.0)]
+)
+def test_the_margin_is_the_gap_to_the_second_best_as_a_share(scores: tuple[float, ...], value: float) -> None:
+    assert margin(*scores) == pytest.approx(value)
+
+
+@pytest.mark.parametrize(
+    ("scores", "reason"), [((1.0,), "only one"), ((0.0, 0.0), "above 0"), ((-1.0, -2.0), "above 0")]
+)
+def test_there_is_no_margin_without_two_passages_that_fit(scores: tuple[float, ...], reason: str) -> None:
+    missing = margin(*scores)
+    assert isinstance(missing, Missing)
+    assert reason in missing.reason
 
 
 def test_the_share_of_passages_that_hold_the_answer() -> None:

@@ -32,7 +32,8 @@ PASSAGES = st.lists(st.builds(Passage, TEXTS, TEXTS, st.floats(-10, 1e6)), min_s
 @st.composite
 def facts(draw: st.DrawFn) -> tuple[Fact, ...]:
     """A draft always; a fact that needs another comes with it, as they are gathered."""
-    made: list[Fact] = [Draft(Cost(), draw(GENERATIONS), "small")]
+    rivals = draw(st.lists(GENERATIONS, max_size=2).map(tuple))
+    made: list[Fact] = [Draft(Cost(), draw(GENERATIONS), "small", rivals)]
     if draw(st.booleans()):
         drawn = draw(st.lists(GENERATIONS, max_size=6).map(tuple))
         labels = draw(st.lists(st.integers(0, 3), min_size=len(drawn), max_size=len(drawn)).map(tuple))
@@ -40,7 +41,8 @@ def facts(draw: st.DrawFn) -> tuple[Fact, ...]:
         declined = all_decline(drawn)
         made += [Samples(Cost(), drawn, asked), Meanings(Cost(), 0, labels, asked=asked, declined=declined)]
     if draw(st.booleans()):
-        made.append(Passages(Cost(), draw(PASSAGES)))
+        quoted = draw(PASSAGES)
+        made.append(Passages(Cost(), quoted, draw(st.just(()) | PASSAGES.map(lambda more: quoted + more))))
     if draw(st.booleans()):
         made.append(Asked(Cost(), Question.from_text(draw(TEXTS))))
     return tuple(made)
@@ -51,23 +53,27 @@ def answer(text: str, logprob: float, rival: float) -> Generation:
 
 
 def scene(
-    logprob: float, rival: float, labels: tuple[int, ...], passage: Passage, question: str, hedge: str = ""
+    logprob: float, rival: float, labels: tuple[int, ...], found: tuple[Passage, ...], question: str, hedge: str = ""
 ) -> tuple[Fact, ...]:
+    """The first of the passages found is quoted."""
     samples = tuple(answer(hedge + ("Nigeria" if label == 0 else f"answer {label}"), -1.0, -2.0) for label in labels)
+    rivals = (Generation(f"{hedge}Nigeria"), Generation("Nigeria" if labels[0] == 0 and not hedge else "Peru"))
     return (
-        Draft(Cost(), answer(f"{hedge}Nigeria", logprob, rival), "small"),
+        Draft(Cost(), answer(f"{hedge}Nigeria", logprob, rival), "small", rivals),
         Samples(Cost(), samples),
         Meanings(Cost(), 0, labels),
-        Passages(Cost(), (passage,)),
+        Passages(Cost(), found[:1], found),
         Asked(Cost(), Question.from_text(question)),
     )
 
 
 def sure() -> tuple[Fact, ...]:
-    passage = Passage("lagos", "Lagos is a city in Nigeria.", 4.0)
-    return scene(-0.02, -5.0, (0, 0, 0, 0, 1), passage, "Where is Lagos?")
+    found = Passage("lagos", "Lagos is a city in Nigeria.", 4.0), Passage("2", "Lagos, the largest of Nigeria.", 1.0)
+    return scene(-0.02, -5.0, (0, 0, 0, 0, 1), found, "Where is Lagos?")
 
 
 def unsure() -> tuple[Fact, ...]:
     passage = Passage("paris", "Paris is a city in France.", 0.5)
-    return scene(-0.9, -1.0, (1, 0, 2, 3, 4), passage, "Where is the best one of all those places today?", "perhaps ")
+    rivals = (Passage("a", "Both places, perhaps Nigeria.", 0.45), Passage("b", "Both places, in France.", 0.4))
+    found = (passage, *rivals)
+    return scene(-0.9, -1.0, (1, 0, 2, 3, 4), found, "Where is the best one of all those places today?", "perhaps ")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from gate.evidence.hedging_phrases import BUT, HEDGES, NO_ANSWERS, UNKNOWING
 from gate.evidence.phrases import Phrases, spelled
-from gate.signals.hedging_phrases import BUT, HEDGES, NO_ANSWERS, UNKNOWING
 
 
 @pytest.mark.parametrize("table", [BUT, HEDGES, UNKNOWING], ids=["but", "hedges", "unknowing"])

@@ -1,4 +1,4 @@
-"""The phrases that `gate.signals.hedging` looks for in an answer, spelt as `gate.evidence.phrases` does.
+"""The phrases that `gate.evidence.assurance` looks for in an answer, spelt as `gate.evidence.phrases` does.
 
 In English, Spanish, French, German, Italian, Portuguese, Dutch, Russian, Chinese and Japanese.
 """
