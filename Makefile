@@ -19,7 +19,7 @@ VLLM_VENV := .venv-vllm
 VLLM_BIN := $(VLLM_VENV)/bin
 VLLM_INSTALL = $(VLLM_BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 
-.PHONY: help demo serve test test-vllm lint bench bench-quality bench-tune bench-internal clean
+.PHONY: help demo serve test test-vllm lint bench bench-quality bench-tune bench-internal bench-routing clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -51,8 +51,8 @@ demo: $(VENV)/.core ## ask the pocket model some twenty questions through the ga
 serve: $(VENV)/.core ## an OpenAI-compatible gate on http://127.0.0.1:8800/v1
 	$(BIN)/gate serve
 
-test: $(VENV)/.dev ## the test suite
-	$(BIN)/python -m pytest
+test: $(VENV)/.dev ## the test suite, a process a core
+	$(BIN)/python -m pytest --numprocesses logical --dist worksteal
 
 # servers take half a minute to start, within the time of the first test that asks one
 test-vllm: $(VLLM_VENV)/.test ## test against vLLM servers: installs vLLM (3 GB) on first use, about 5 minutes
@@ -75,6 +75,9 @@ bench-tune: $(VENV)/.dev ## measure tuning on recorded answers: make bench-tune 
 
 bench-internal: $(VENV)/.dev $(VLLM_VENV)/.test ## measure internal states, and what reading them costs a vLLM server
 	$(BIN)/python -m tests.benchmarks.internal
+
+bench-routing: $(VENV)/.dev ## measure every route, on the pocket world and on recorded answers: make bench-routing DATA=folder
+	$(BIN)/python -m tests.benchmarks.routing $(DATA)
 
 clean: ## remove the environment and caches
 	rm -rf $(VENV) $(VLLM_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,8 +1,8 @@
 """The only place where names become objects: a policy file in, a gateway ready to run out.
 
-Third parties add signals, evidence sources, upstreams, embedders and judges of entailment by entry points in the groups
-``gate.signals``, ``gate.evidence``, ``gate.upstreams``, ``gate.embedders`` and ``gate.judges``. They are read here, and
-a name that stands twice is refused.
+Third parties add signals, evidence sources, upstreams, embedders, judges of entailment, retrievers and ways to reach
+people by entry points in the groups ``gate.signals``, ``gate.evidence``, ``gate.upstreams``, ``gate.embedders``,
+``gate.judges``, ``gate.retrievers`` and ``gate.people``. They are read here, and a name that stands twice is refused.
 """
 
 from __future__ import annotations
@@ -15,32 +15,35 @@ from pathlib import Path
 from typing import Any, cast
 
 from gate import __version__, prompts
+from gate.assemble_routes import arbitrates, clarifies_with, routes_of
 from gate.calibration import LogisticCalibrator, VoteShareCalibrator
 from gate.drivers import World
 from gate.embedders import EMBEDDERS
-from gate.errors import ConfigError, UnknownName
-from gate.evidence import SOURCES, DraftSource, HiddenStatesSource, SamplesSource
+from gate.endpoint_settings import UpstreamSettings
+from gate.errors import ConfigError, StaleCalibrator, UnknownName
+from gate.evidence import SOURCES, ClosedBookSource, DraftSource, HiddenStatesSource, Samples, SamplesSource
 from gate.evidence.probes import Probes
 from gate.gateway import Gateway
 from gate.judges import JUDGES
-from gate.pipeline import Plan
+from gate.people import PEOPLE
+from gate.pipeline import Plan, stages
 from gate.policy import Policy, PolicyFile, find, options, read
 from gate.ports import (
     Calibrator,
     Embedder,
     EntailmentJudge,
     EvidenceSource,
+    Person,
     Price,
     Retriever,
-    Route,
     Signal,
     Upstream,
     is_local,
 )
-from gate.retrieval import Bm25Retriever
-from gate.routes import AbstainRoute, AnswerRoute, EscalateRoute, RetrieveRoute
+from gate.retrieval import RETRIEVERS, IndexRetriever
+from gate.rules import ExpectedCostRule
 from gate.signals import SIGNALS
-from gate.types import Action, Budget, Stage
+from gate.types import Budget, Stage
 from gate.upstreams import UPSTREAMS
 
 log = logging.getLogger("gate.assemble")
@@ -68,7 +71,14 @@ def assemble(file: PolicyFile, calibrator: Calibrator | None = None, probes: Pro
         if name not in rounds:
             raise UnknownName("round", name, rounds, where=file.where("rule", "answer_at_in", name))
     tiers, signals = _tiers(file, probes), _signals(file)
-    retrievers = {name: _retriever(file, name) for name in policy.retrievers}
+    retrievers: dict[str, Retriever] = _endpoints(file, "retrievers", RETRIEVERS)
+    people: dict[str, Person] = _endpoints(file, "people", PEOPLE)
+    for name, retriever in retrievers.items():
+        if retriever.embedder and retriever.embedder not in embedders:
+            where = file.where("retrievers", name, "embedder")
+            raise UnknownName("embedder", retriever.embedder, embedders, where=where)
+        if retriever.embedder and isinstance(retriever, IndexRetriever):
+            retriever.check_embedder(embedders[retriever.embedder].fingerprint)
     plan = Plan(
         ladder=policy.ladder,
         profiles={name: upstreams[name].profile for name in policy.ladder},
@@ -76,10 +86,13 @@ def assemble(file: PolicyFile, calibrator: Calibrator | None = None, probes: Pro
         signals=signals,
         calibrator=calibrator or _calibrator(file, tiers),
         rule=policy.rule,
-        routes=_routes(file, upstreams, retrievers),
-        budget=Budget(**policy.budget.model_dump()),
+        routes=routes_of(file, upstreams, retrievers, cast("DraftSource", tiers[0][0])),
+        budget=Budget(**dict(policy.budget)),
         prices=_prices(upstreams, embedders, judges),
         on_failure=policy.on_failure,
+        arbitrate=arbitrates(file),
+        clarify_below=policy.routes.clarify.below if policy.routes.clarify else {},
+        retrieve_first=policy.routes.retrieve.first if policy.routes.retrieve else "never",
         abstain_when_void=policy.certificate is not None and policy.on_void == "abstain",
     )
     _check_needs(file, plan)
@@ -87,9 +100,12 @@ def assemble(file: PolicyFile, calibrator: Calibrator | None = None, probes: Pro
         plan.calibrator.check(tuple(s.name for s in signals), _stages(policy))
     except ConfigError as error:
         raise type(error)(str(error), where=file.where("calibrator")) from error
+    _check_prices(file, plan.calibrator)
     settings = {**policy.upstreams, **policy.embedders, **policy.judges}
     timeouts = {name: endpoint.timeout for name, endpoint in settings.items()}
-    world = World(upstreams, retrievers, timeouts, embedders, judges)
+    timeouts |= {f"retriever:{name}": retriever.timeout for name, retriever in policy.retrievers.items()}
+    timeouts |= {f"person:{name}": person.timeout for name, person in policy.people.items()}
+    world = World(upstreams, retrievers, timeouts, embedders, judges, people)
     _check_uses(file, plan, world)
     gateway = Gateway(policy, plan, world, fingerprints(policy, plan, world))
     if gateway.void:
@@ -104,6 +120,7 @@ def fingerprints(policy: Policy, plan: Plan, world: World) -> dict[str, str]:
     """What is running, by hash: what a certificate is held against."""
     running = {"gate": __version__, "policy": policy.fingerprint, "calibrator": plan.calibrator.fingerprint}
     used = [source.uses for tier in plan.tiers for source in tier]
+    used += [clarifies_with(policy.routes.clarify)] if policy.routes.clarify else []
     asked = {*policy.ladder, *(name for uses in used for name in uses.upstreams)}
     running |= {f"upstream:{name}": world.upstreams[name].fingerprint for name in asked}
     for uses in used:
@@ -114,7 +131,10 @@ def fingerprints(policy: Policy, plan: Plan, world: World) -> dict[str, str]:
     if policy.routes.retrieve:
         name = policy.routes.retrieve.prompt
         running[f"prompt:{name}"] = prompts.load(name).fingerprint
-        running["retriever"] = world.retrievers[policy.routes.retrieve.retriever].fingerprint
+        searched = [world.retrievers[retriever] for retriever in policy.routes.retrieve.retriever]
+        running["retriever"] = "+".join(retriever.fingerprint for retriever in searched)
+        embedders = {retriever.embedder for retriever in searched if retriever.embedder}
+        running |= {f"embedder:{embedder}": world.embedders[embedder].fingerprint for embedder in embedders}
     return running
 
 
@@ -156,20 +176,24 @@ def _look_up(table: Mapping[str, Any], kind: str, name: str, where: str) -> Any:
 
 
 def _endpoints(file: PolicyFile, section: str, kinds: Iterable[Any]) -> dict[str, Any]:
-    """The objects of one section of endpoints: ``upstreams``, ``embedders`` or ``judges``."""
+    """The objects of one section of endpoints: ``upstreams``, ``embedders``, ``judges``, ``retrievers``, ``people``."""
     table = _table(f"gate.{section}", ((kind.kind, kind) for kind in kinds))
     return {name: _endpoint(file, section, name, table) for name in getattr(file.policy, section)}
 
 
 def _endpoint(file: PolicyFile, section: str, name: str, table: Mapping[str, Any]) -> Any:
     settings = getattr(file.policy, section)[name]
-    made = _look_up(table, f"{section.removesuffix('s')} kind", settings.kind, file.where(section, name, "kind"))
+    what = "person" if section == "people" else section.removesuffix("s")
+    made = _look_up(table, f"{what} kind", settings.kind, file.where(section, name, "kind"))
     extra = dict(settings.model_extra or {})
-    if isinstance(extra.get("path"), str):  # paths in a policy are relative to the policy
-        extra["path"] = str(file.path.parent / extra["path"])
-    checked = options(file, made.Options, extra, section, name)
+    if isinstance(path := extra.get("path", getattr(settings, "path", None)), str):  # relative to the policy
+        extra["path"] = str(file.path.parent / path)
+    if section == "retrievers" and isinstance(extra.get("reranker"), str):
+        extra["reranker"] = str(file.path.parent / extra["reranker"])
+    checked = options(file, made.Options, extra, section, name, of=f"the {what} {name!r}")
+    price = (Price(**settings.price.model_dump()),) if isinstance(settings, UpstreamSettings) else ()
     try:
-        return made.from_options(name, checked, Price(**settings.price.model_dump()))
+        return made.from_options(name, checked, *price)
     except ConfigError as error:
         if error.where:
             raise
@@ -181,6 +205,7 @@ def _tiers(file: PolicyFile, probes: Probes | None) -> tuple[tuple[EvidenceSourc
         tuple(_source(file, probes, name, "tiers", tier, place) for place, name in enumerate(names))
         for tier, names in enumerate(file.policy.tiers)
     )
+    _check_again(file, tiers)
     named = {source.name for tier in tiers for source in tier}
     for name in file.policy.evidence:
         if name not in named:
@@ -196,6 +221,8 @@ def _source(file: PolicyFile, probes: Probes | None, name: str, *place: str | in
         values = {"states": True} | values
     if made is HiddenStatesSource and probes is not None:
         values |= {"fitted": probes}
+    if made is SamplesSource and isinstance(values.get("n"), list):
+        values |= _step(file, values, int(place[1]))
     if isinstance(values.get("path"), str):  # relative to the policy, like those of endpoints
         values["path"] = str(file.path.parent / values["path"])
     if ("evidence", name) in file.lines:  # else it stands in the tiers alone
@@ -208,6 +235,33 @@ def _source(file: PolicyFile, probes: Probes | None, name: str, *place: str | in
         raise ConfigError(f"the evidence {name!r}: {error}", where=file.where(*place)) from error
 
 
+def _step(file: PolicyFile, options: Mapping[str, Any], tier: int) -> dict[str, int]:
+    """What the samples of a tier draw, where the policy lists how many more each of several tiers does."""
+    listed, where = options["n"], file.where("evidence", SamplesSource.name, "n")
+    tiers = [place for place, names in enumerate(file.policy.tiers) if SamplesSource.name in names]
+    if len(listed) != len(tiers) or not all(type(n) is int and n > 1 for n in listed):
+        raise ConfigError(
+            f"'n' lists a number of 2 or more for each tier with 'samples' (there are {len(tiers)})", where=where
+        )
+    if options.get("stop", "none") != "none":
+        raise ConfigError("samples in several tiers stop when p is high enough: 'stop' is for one tier", where=where)
+    place = tiers.index(tier)
+    return {"n": listed[place], "before": sum(listed[:place])}
+
+
+def _check_again(file: PolicyFile, tiers: tuple[tuple[EvidenceSource, ...], ...]) -> None:
+    """Where more samples are drawn, all that was read off the first ones must be gathered again in the same tier."""
+    drawn = False
+    for tier, sources in enumerate(tiers):
+        names = {source.name for source in sources}
+        if drawn and SamplesSource.name in names:
+            for source in (source for earlier in tiers[:tier] for source in earlier):
+                if Samples in source.needs and source.name not in names:
+                    reason = f"{source.name!r} must stand here again: there are more samples to read"
+                    raise ConfigError(reason, where=file.where("tiers", tier))
+        drawn = drawn or SamplesSource.name in names
+
+
 def _signals(file: PolicyFile) -> tuple[Signal, ...]:
     table = _table("gate.signals", ((signal.name, signal) for signal in SIGNALS))
     return tuple(
@@ -215,23 +269,18 @@ def _signals(file: PolicyFile) -> tuple[Signal, ...]:
     )
 
 
-def _retriever(file: PolicyFile, name: str) -> Retriever:
-    settings = file.policy.retrievers[name]
-    if settings.kind == "pocket_world":
-        return Bm25Retriever.of_pocket_world(name)
-    return Bm25Retriever.of_file(name, file.path.parent / str(settings.path))
-
-
 def _calibrator(file: PolicyFile, tiers: tuple[tuple[EvidenceSource, ...], ...]) -> Calibrator:
     name = file.policy.calibrator
     if name == VoteShareCalibrator.kind:
-        drawn = [source.n for tier in tiers for source in tier if isinstance(source, SamplesSource)]
+        drawn = [source for tier in tiers for source in tier if isinstance(source, SamplesSource)]
         if not drawn:
             raise ConfigError(f"{name!r} needs 'samples' in some tier", where=file.where("calibrator"))
-        made = VoteShareCalibrator(drawn[0])
+        most = max(source.unanimous for source in drawn)
+        fewest = min(source.fewest for source in drawn) if any(source.varies for source in drawn) else None
+        made = VoteShareCalibrator(most, fewest)
         if made.highest < min(file.policy.rule.threshold(stage) for stage in _stages(file.policy)):
             raise ConfigError(
-                f"{drawn[0]} samples that all agree make p = {made.highest:.3f}: nothing would ever be answered",
+                f"{most} samples that all agree make p = {made.highest:.3f}: nothing would ever be answered",
                 where=file.where("rule", "answer_at"),
             )
         return made
@@ -242,27 +291,21 @@ def _calibrator(file: PolicyFile, tiers: tuple[tuple[EvidenceSource, ...], ...])
     return LogisticCalibrator.load(path)
 
 
-def _routes(
-    file: PolicyFile, upstreams: Mapping[str, Upstream], retrievers: Mapping[str, Retriever]
-) -> dict[Action, Route]:
-    policy = file.policy
-    routes: list[Route] = [AnswerRoute(), AbstainRoute(policy.abstain)]
-    if policy.routes.retrieve:
-        settings = policy.routes.retrieve
-        if settings.retriever not in retrievers:
-            where = file.where("routes", "retrieve", "retriever")
-            raise UnknownName("retriever", settings.retriever, retrievers, where=where)
-        routes.append(RetrieveRoute(settings.retriever, _prompt(file, settings.prompt), settings.k))
-    if policy.routes.escalate and len(policy.ladder) > 1:
-        routes.append(EscalateRoute(policy.ladder, {name: upstreams[name].profile for name in policy.ladder}))
-    return {route.action: route for route in routes}
-
-
-def _prompt(file: PolicyFile, name: str) -> prompts.Prompt:
-    try:
-        return prompts.load(name)
-    except UnknownName as error:
-        raise ConfigError(str(error), where=file.where("routes", "retrieve", "prompt")) from error
+def _check_prices(file: PolicyFile, calibrator: Calibrator) -> None:
+    """What the ways on come to was learned for certain prices of a mistake and of an abstention."""
+    rule, ways = file.policy.rule, getattr(calibrator, "ways", None)
+    if not isinstance(rule, ExpectedCostRule) or ways is None:
+        return
+    for name in ("wrong", "abstain"):
+        if getattr(rule, name) != getattr(ways, name):
+            said = f"the calibrator learned what ways on cost where {name!r} is {getattr(ways, name):g}: tune again"
+            raise StaleCalibrator(said, where=file.where("rule", name))
+    for name, charged in ways.prices.items():
+        settings = file.policy.upstreams.get(name)
+        if settings and (settings.price.prompt, settings.price.completion) != charged:
+            was = f"${charged[0]:g} and ${charged[1]:g} a million tokens"
+            said = f"the calibrator learned what ways on cost where {name!r} charged {was}: tune again"
+            raise StaleCalibrator(said, where=file.where("upstreams", name, "price"))
 
 
 def _check_needs(file: PolicyFile, plan: Plan) -> None:
@@ -319,7 +362,11 @@ def _check_uses(file: PolicyFile, plan: Plan, world: World) -> None:
 def _stages(policy: Policy) -> tuple[Stage, ...]:
     """Every stage a question can be decided in under this policy."""
     rungs = policy.ladder if policy.routes.escalate else policy.ladder[:1]
-    books = (False, True) if policy.routes.retrieve else (False,)
-    return tuple(
-        Stage(name, passages, tier) for name in rungs for passages in books for tier in range(len(policy.tiers))
+    retrieve = policy.routes.retrieve
+    memory = next((tier for tier, names in enumerate(policy.tiers) if ClosedBookSource.name in names), None)
+    return stages(
+        rungs,
+        passages=retrieve is not None,
+        tiers=len(policy.tiers),
+        memory_from=memory if retrieve and retrieve.arbitrate else None,
     )

@@ -1,4 +1,4 @@
-"""The commands: ask, demo, check, explain, serve, and those of `gate.cli_tuning`, `gate.cli_judging`, `gate.cli_vllm`.
+"""The commands: ask, demo, check, explain, serve, and those of the other modules `gate.cli_*`.
 
 What a command runs is imported when it runs, so that ``--help`` and a misspelt option are answered at once.
 """
@@ -17,9 +17,9 @@ from rich.table import Table
 from rich.text import Text
 
 import gate
-from gate import __version__, cli_judging, cli_tuning, cli_vllm
+from gate import __version__, cli_index, cli_judging, cli_tuning, cli_vllm
 from gate.errors import GateError, RequestError
-from gate.log.explain import explanation, outcome_explanation
+from gate.log.explain import explanation, outcome_explanation, sources
 from gate.log.jsonl import TraceFile, read
 from gate.pocket.world import Fact, facts_of, unit_hash
 from gate.terminal import (
@@ -38,7 +38,7 @@ from gate.terminal import (
     trace_view,
 )
 from gate.traces import TraceRecord
-from gate.types import Cost, Outcome, Question
+from gate.types import Action, Cost, Outcome, Question
 
 if TYPE_CHECKING:
     from gate.gateway import Gateway
@@ -89,8 +89,8 @@ def ask(
         raise
     keep(record)
     if as_json:
-        shown = {"text": outcome.text, "answered": outcome.answered, **explanation(record)}
-        print_json(shown)
+        told = {"text": outcome.text, "answered": outcome.answered, "passages": sources(outcome)}
+        print_json(told | explanation(record))
     else:
         out.print(outcome_panel(outcome))
         out.print(Text(f"promise: {certificate_line(gateway, outcome)}", style="dim"))
@@ -208,6 +208,7 @@ def _root(
 cli_tuning.register(app)
 cli_judging.register(app)
 cli_vllm.register(app)
+cli_index.register(app)
 
 
 def main() -> None:
@@ -256,9 +257,10 @@ class _Asked:
 
     @property
     def draft(self) -> str:
-        """What the first model would have said without the gate."""
-        generations = self.record.tape[0].generations
-        return generations.choices[0].text if generations else ""
+        """What the first model said first, which would have gone out without the gate."""
+        said = (entry.generations for entry in self.record.tape if entry.generations)
+        first = next(said, None)
+        return first.choices[0].text if first else ""
 
     def right(self, said: str) -> bool:
         from gate.evidence.meanings import normalize
@@ -300,7 +302,8 @@ def _demo_table(asked: list[_Asked]) -> Table:
         if a.outcome.answered:
             said = Text(a.outcome.text, style="green" if a.right(a.outcome.text) else "red")
         else:
-            said = Text("(declined)", style=STYLE[a.outcome.action])
+            done = "asked back" if a.outcome.action is Action.CLARIFY else "declined"
+            said = Text(f"({done})", style=STYLE[a.outcome.action])
         p = f"{a.outcome.confidence.p:.2f}" if a.outcome.confidence else ""
         table.add_row(Text(a.fact.question), alone, said, p, _short_way(a.outcome))
     return table

@@ -2,20 +2,22 @@
 
 A failure of the first draft is the caller's to see: it leaves as `UpstreamError`. Whatever fails later closes the way
 that failed, the rule decides again without it, and what was known before stays: at worst the outcome is an abstention.
+No round is entered twice, and every way ends in an answer, a question asked back, or an abstention.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from gate.deciding import ENDS, Closed, decide, reasons, saying
 from gate.effects import Flow, observe
-from gate.errors import EvidenceUnavailable, StaleCalibrator, UpstreamError
-from gate.evidence.asking import refused
-from gate.evidence.draft import Draft, draft_of
+from gate.errors import EvidenceUnavailable, UpstreamError
+from gate.evidence.citations import citing
+from gate.evidence.draft import Draft
 from gate.ports import (
     Calibrator,
     Ending,
@@ -30,14 +32,14 @@ from gate.ports import (
     Rule,
     Signal,
 )
-from gate.spending import Purse, Tally, metered, tallied
+from gate.signals.question import timeless
+from gate.spending import Purse, Tally, metered, no_room, tallied
 from gate.types import (
     Action,
     Budget,
-    Confidence,
     Cost,
     Decision,
-    Generation,
+    Message,
     Outcome,
     Question,
     Reading,
@@ -49,7 +51,8 @@ from gate.types import (
 _MAX_DECISIONS = 64
 """No policy comes near it; it bounds the loop whatever a third-party route does."""
 _NOTHING = Cost()
-_CUT_SHORT = "the draft was cut short: it reached the most tokens it may have (max_tokens, or what the budget has left)"
+_NOT_TAKEN = (400, 413, 422)
+"""How an upstream refuses what it is sent: a prompt that passages made too long, say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,11 +76,24 @@ class Plan:
     """A reason to abstain from everything (a void certificate, say); None in normal service."""
     abstain_when_void: bool = False
     """Whether to abstain where the facts themselves show that no certificate holds: see `Evidence.void`."""
+    arbitrate: bool = False
+    """Whether, where memory and passages lead to different answers, the likelier right of the two is on trial."""
+
+    clarify_below: Mapping[str, float] = field(default_factory=dict)
+    """Signals, and the readings below which the question is ambiguous: then the clarify route is open."""
+    retrieve_first: Literal["never", "fresh", "always"] = "never"
+    """For which questions the first round reads passages; ``fresh``: for those that ask for what changes with time."""
 
     def opening(self, question: Question) -> Round:
-        """The first round: the first upstream of the ladder, closed book."""
+        """The first round of the closed book: the first upstream of the ladder, asked as the caller put it."""
         first = self.ladder[0]
         return Round(0, question, first, self.profiles[first], question.messages, found=question.passages)
+
+    def begins_with_passages(self, question: Question) -> bool:
+        """Whether a search comes before the first draft. Where it finds nothing, `opening` is where it begins."""
+        if Action.RETRIEVE not in self.routes or self.retrieve_first == "never":
+            return False
+        return self.retrieve_first == "always" or timeless(question) < 1.0
 
     def calls(self, tier: int) -> int:
         """The calls a tier needs, with the upstream of the ladder that needs most."""
@@ -103,44 +119,87 @@ def answer(plan: Plan, question: Question) -> Flow[Outcome]:
 
 
 def _answer(plan: Plan, question: Question, purse: Purse) -> Flow[Outcome]:
-    opening = plan.opening(question)
-    standing = Standing(opening, 0, Evidence(), SignalVector(()), Cost())
+    standing = Standing(plan.opening(question), 0, Evidence(), SignalVector(()), Cost())
+    closed: dict[Action, Closed] = {}
     try:
         if not plan.frozen:
-            standing = yield from enter(plan, opening)
+            standing = yield from _begin(plan, question, closed)
     except EvidenceUnavailable:
         if not purse.short:
             raise
         plan = dataclasses.replace(plan, frozen="budget_spent")  # there is not even room for a draft
+    begun, visited = reasons(closed), [_state(standing.round)]
     steps: list[Step] = []
     spent = standing.cost
-    closed: dict[Action, str] = {}
     while True:
-        decision = _decide(plan, standing, closed, spent, short=purse.short, exhausted=len(steps) >= _MAX_DECISIONS)
-        step = Step(decision, standing.vector, standing.cost, standing.evidence.void)
-        steps.append(step)
-        yield from observe(step)
-        if decision.action in (Action.ANSWER, Action.ABSTAIN):
-            return (yield from _end(plan, standing, decision, tuple(steps), spent))
+        decision = decide(plan, standing, closed, spent, short=purse.short, exhausted=len(steps) >= _MAX_DECISIONS)
+        if decision.action in (Action.ANSWER, Action.CLARIFY):  # an abstention says what failed in any case
+            decision = saying(decision, *begun)
+        if decision.action in ENDS:
+            ending = yield from _end(plan, standing, decision, spent)
+            standing = dataclasses.replace(standing, cost=standing.cost + ending.cost)
+            spent += ending.cost
+            if isinstance(ending, _Failed):
+                closed[decision.action] = ending.closed
+                continue
+            steps.append(_step(standing, saying(decision, ending.detail)))
+            yield from observe(steps[-1])
+            return _outcome(standing.round, ending, tuple(steps), spent)
+        steps.append(_step(standing, decision))
+        yield from observe(steps[-1])
         try:
-            moved = yield from _move(plan, standing, decision, spent)
-        except (EvidenceUnavailable, UpstreamError) as error:
-            closed[decision.action] = str(error)
-            standing = dataclasses.replace(standing, cost=error.cost or Cost())
-        else:
-            standing = moved
+            standing = yield from _move(plan, standing, decision, spent, visited)
             closed.pop(Action.GATHER, None)
+        except (EvidenceUnavailable, UpstreamError) as error:
+            closed[decision.action] = Closed.by(error)
+            standing = dataclasses.replace(standing, cost=error.cost or Cost())
         spent += standing.cost
 
 
-def _move(plan: Plan, standing: Standing, decision: Decision, spent: Cost) -> Flow[Standing]:
+def _step(standing: Standing, decision: Decision) -> Step:
+    return Step(decision, standing.vector, standing.cost, standing.evidence.void)
+
+
+def _begin(plan: Plan, question: Question, closed: dict[Action, Closed]) -> Flow[Standing]:
+    """The first round. Where it was to read passages and none can be had, it is closed book, and that way closed."""
+    opening = plan.opening(question)
+    route = plan.routes.get(Action.RETRIEVE)
+    if route is not None and plan.begins_with_passages(question) and route.open(opening):
+        try:
+            first = Decision(Action.RETRIEVE, "retrieve_first", opening.stage(0))
+            opened = yield from route.follow(opening, Evidence(), first)
+            if isinstance(opened, Round):
+                return (yield from enter(plan, opened))
+        except (EvidenceUnavailable, UpstreamError) as error:
+            if isinstance(error, UpstreamError) and error.status not in _NOT_TAKEN:
+                raise  # it is the first draft that failed
+            closed[Action.RETRIEVE] = Closed.by(error)
+            opening = dataclasses.replace(opening, cost=error.cost or Cost())
+    return (yield from enter(plan, opening))
+
+
+def _move(
+    plan: Plan, standing: Standing, decision: Decision, spent: Cost, visited: list[tuple[str, tuple[Message, ...]]]
+) -> Flow[Standing]:
     """Carry out a decision that does not end: the next tier of this round, or the first tier of another."""
     if decision.action is Action.GATHER:
         return (yield from gather(plan, standing.round, standing.tier + 1, standing.evidence, spent))
-    opened = yield from plan.routes[decision.action].follow(standing.round, standing.evidence, decision)
+    left = _within(standing.round, plan.budget, spent)
+    if left.calls_left is not None:  # what the first tier needs beside the draft stays for it
+        left = dataclasses.replace(left, calls_left=left.calls_left - plan.calls(0) + 1)
+    following = plan.routes[decision.action].follow(left, standing.evidence, decision)
+    opened = yield from tallied(following, Tally())
     if isinstance(opened, Ending):
-        raise EvidenceUnavailable(f"the route {decision.action} ended instead of opening a round")
+        raise EvidenceUnavailable(f"the route {decision.action} ended instead of opening a round", opened.cost)
+    if _state(opened) in visited:
+        raise EvidenceUnavailable("visited before", opened.cost)
+    visited.append(_state(opened))
     return (yield from enter(plan, opened, spent))
+
+
+def _state(round_: Round) -> tuple[str, tuple[Message, ...]]:
+    """What tells one round from another: who is asked, and what, which holds the passages."""
+    return round_.upstream, round_.messages
 
 
 def enter(plan: Plan, round_: Round, spent: Cost = _NOTHING) -> Flow[Standing]:
@@ -154,11 +213,12 @@ def gather(plan: Plan, round_: Round, tier: int, evidence: Evidence, spent: Cost
     for source in plan.tiers[tier]:
         so_far = spent + cost
         needed = source.provides is Draft
-        if not needed and (reason := _no_room(plan.budget, so_far, source.calls(round_.profile))):
+        if not needed and (reason := no_room(plan.budget, so_far, source.calls(round_.profile))):
             evidence = evidence.lacking(source.provides, reason)
             continue
         try:
             gathering = source.gather(_within(round_, plan.budget, so_far), evidence)
+            gathering = citing(gathering) if round_.cites else gathering
             fact: Fact = yield from tallied(gathering, Tally())
         except (EvidenceUnavailable, UpstreamError) as error:
             cost += error.cost or Cost()
@@ -170,19 +230,6 @@ def gather(plan: Plan, round_: Round, tier: int, evidence: Evidence, spent: Cost
             evidence = evidence.having(fact)
             cost += fact.cost
     return Standing(round_, tier, evidence, measure(plan.signals, evidence), cost)
-
-
-def _no_room(budget: Budget, spent: Cost, calls: int) -> str | None:
-    """Why so many more calls are not in the budget, or None. What makes no call always is."""
-    if not calls:
-        return None
-    if budget.calls is not None and spent.calls + calls > budget.calls:
-        return f"the budget of {budget.calls} calls has no room for it"
-    for kind in ("tokens", "seconds", "money"):
-        most = getattr(budget, kind)
-        if most is not None and getattr(spent, kind) >= most:
-            return f"the budget of {most:g} {kind} is spent"
-    return None
 
 
 def _within(round_: Round, budget: Budget, spent: Cost) -> Round:
@@ -205,72 +252,52 @@ def _reading(name: str, value: float | Missing) -> Reading:
     return Reading(name, value)
 
 
-def _decide(
-    plan: Plan, standing: Standing, closed: Mapping[Action, str], spent: Cost, *, short: bool, exhausted: bool
-) -> Decision:
-    stage = standing.round.stage(standing.tier)
-    if plan.frozen:
-        return Decision(Action.ABSTAIN, plan.frozen, stage)
-    if plan.abstain_when_void and standing.evidence.void:
-        return Decision(Action.ABSTAIN, "certificate_void", stage, detail="; ".join(standing.evidence.void))
-    possible = _possible(plan, standing) - closed.keys()
-    allowed = frozenset() if exhausted else frozenset(a for a in possible if _affordable(plan, standing, a, spent))
-    draft = draft_of(standing.evidence).generation
+def stages(rungs: Sequence[str], *, passages: bool, tiers: int, memory_from: int | None = None) -> tuple[Stage, ...]:
+    """Every stage a question can be decided in, in the order in which questions come to them.
+
+    From the tier ``memory_from`` on, the answer from memory has a stage of its own behind that of the draft beside it.
+    """
+    made: list[Stage] = []
+    for name in rungs:
+        for reading in (False, True) if passages else (False,):
+            for tier in range(tiers):
+                made.append(Stage(name, reading, tier))
+                if reading and memory_from is not None and tier >= memory_from:
+                    made.append(Stage(name, reading, tier, memory=True))
+    return tuple(made)
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """A route that was to end the question and did not."""
+
+    closed: Closed
+    cost: Cost
+
+
+def _end(plan: Plan, standing: Standing, decision: Decision, spent: Cost) -> Flow[Ending | _Failed]:
+    """What a route that ends gives back. Abstaining cannot fail: at worst nothing is said beside the decision."""
+    route, cost = plan.routes[decision.action], Cost()
     try:
-        confidence = plan.calibrator.confidence(standing.vector, stage)
-    except StaleCalibrator as error:
-        if refused(draft):
-            return Decision(Action.ABSTAIN, "model_declined", stage, detail=str(error))
-        action = Action.ANSWER if plan.on_failure == "pass_through" else Action.ABSTAIN
-        return Decision(action, "calibrator_failed", stage, detail=str(error))
-    decision = _judge(plan.rule, draft, confidence, stage, allowed)
-    if decision.action is not Action.ABSTAIN:
-        return decision
-    reason = "budget_spent" if short or allowed != possible else decision.reason
-    whys = (decision.detail, *(f"{action}: {why}" for action, why in closed.items()))
-    return dataclasses.replace(decision, reason=reason, detail="; ".join(filter(None, whys)))
+        ending = yield from route.follow(_within(standing.round, plan.budget, spent), standing.evidence, decision)
+        if isinstance(ending, Ending):
+            return ending
+        cost, failed = ending.cost, Closed(f"the route {decision.action} opened a round instead of ending")
+    except (EvidenceUnavailable, UpstreamError) as error:
+        cost, failed = error.cost or Cost(), Closed.by(error)
+    return Ending("", cost=cost, detail=failed.why) if decision.action is Action.ABSTAIN else _Failed(failed, cost)
 
 
-def _judge(rule: Rule, draft: Generation, confidence: Confidence, stage: Stage, allowed: frozenset[Action]) -> Decision:
-    """The rule's decision; drafts of which the confidence says nothing are never answered."""
-    if refused(draft):  # there is no answer that could be right
-        decision = rule.decide(Confidence(0.0, 0.0, 0.0, calibrated=confidence.calibrated), stage, allowed)
-        action = Action.ABSTAIN if decision.action is Action.ANSWER else decision.action
-        return dataclasses.replace(decision, action=action, reason="model_declined")
-    if cut_short(draft):  # the calibrator was fitted on whole answers
-        decision = rule.decide(dataclasses.replace(confidence, out_of_distribution=True), stage, allowed)
-        return dataclasses.replace(decision, reason="cut_short", detail=_CUT_SHORT)
-    return rule.decide(confidence, stage, allowed)
-
-
-def cut_short(draft: Generation) -> bool:
-    """Whether the draft ended because it might be no longer, and not because all was said."""
-    return draft.finish_reason == "length"
-
-
-def _possible(plan: Plan, standing: Standing) -> frozenset[Action]:
-    ways = {action for action, route in plan.routes.items() if route.open(standing.round)}
-    draft = draft_of(standing.evidence).generation
-    if standing.tier + 1 < len(plan.tiers) and not cut_short(draft):  # more evidence does not complete an answer
-        ways.add(Action.GATHER)
-    return frozenset(ways - {Action.ANSWER, Action.ABSTAIN})
-
-
-def _affordable(plan: Plan, standing: Standing, action: Action, spent: Cost) -> bool:
-    tier = standing.tier + 1 if action is Action.GATHER else 0
-    return _no_room(plan.budget, spent, plan.calls(tier)) is None
-
-
-def _end(plan: Plan, standing: Standing, decision: Decision, steps: tuple[Step, ...], spent: Cost) -> Flow[Outcome]:
-    ending = yield from plan.routes[decision.action].follow(standing.round, standing.evidence, decision)
-    if isinstance(ending, Round):
-        raise EvidenceUnavailable(f"the route {decision.action} opened a round instead of ending")
+def _outcome(round_: Round, ending: Ending, steps: tuple[Step, ...], spent: Cost) -> Outcome:
     return Outcome(
-        action=decision.action,
+        action=steps[-1].decision.action,
         text=ending.text,
         steps=steps,
         cost=spent,
         generation=ending.generation,
-        upstream=standing.round.upstream if ending.generation else "",
-        passages=standing.round.passages if ending.generation else (),
+        upstream=round_.upstream if ending.generation else "",
+        passages=ending.passages,
+        cited=ending.cited,
+        hedged=ending.hedged,
+        reference=ending.reference,
     )

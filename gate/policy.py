@@ -17,16 +17,39 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic_core import PydanticCustomError
 
+from gate.endpoint_settings import (
+    EmbedderSettings,
+    JudgeSettings,
+    PersonSettings,
+    RetrieverSettings,
+    UpstreamSettings,
+)
 from gate.errors import ConfigError, UnknownName
 from gate.prompts import locate
-from gate.rules.threshold import ThresholdRule
+from gate.route_settings import AbstainSettings, ClarifySettings, RetrieveSettings
+from gate.rules import RULES, AnyRule, Thresholds
 
 Place = tuple[str | int, ...]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
 Share = Annotated[float, Field(gt=0, lt=1)]
+_DEFAULT_RULE: Literal["threshold"] = "threshold"
+_FAN_OUT = 32
+
+
+def _unset(value: object) -> bool:
+    """Keys that came later and are not used stand in no fingerprint: what was certified before them still is."""
+    return not value
 
 
 class _Part(BaseModel):
@@ -40,13 +63,6 @@ class Promise(_Part):
     confidence: Annotated[float, Field(gt=0.5, lt=1)] = 0.95
 
 
-class PriceSettings(_Part):
-    """US dollars per million tokens."""
-
-    prompt: float = Field(default=0, ge=0)
-    completion: float = Field(default=0, ge=0)
-
-
 class CostSettings(_Part):
     """What it costs whoever runs the gate, in US dollars, when a wrong answer goes out and when a question is left
     unanswered; what the models charge comes on top. Tuning looks for the least of all three under the promise."""
@@ -55,50 +71,14 @@ class CostSettings(_Part):
     abstain: float = Field(default=0.1, gt=0)
 
 
-class UpstreamSettings(BaseModel):
-    """A model endpoint. Keys beyond these are the options of its ``kind`` and are checked by it."""
-
-    model_config = ConfigDict(extra="allow", frozen=True)
-
-    kind: str
-    price: PriceSettings = PriceSettings()
-    timeout: float = Field(default=30, gt=0, le=3600)
-    """Seconds for one call, retries included."""
-
-
-class EmbedderSettings(UpstreamSettings):
-    """A model that makes vectors of texts. Keys beyond these are the options of its ``kind``."""
-
-
-class JudgeSettings(UpstreamSettings):
-    """A model that says what follows from what. Keys beyond these are the options of its ``kind``."""
-
-
-class RetrieveSettings(_Part):
-    retriever: Name
-    prompt: Name = "with_passages"
-    k: int = Field(default=3, ge=1, le=50)
-
-
 class RouteSettings(_Part):
     """Which ways there are beside answering and abstaining."""
 
     retrieve: RetrieveSettings | None = None
     escalate: bool = True
     """Along the ``ladder``."""
-
-
-class RetrieverSettings(_Part):
-    """``pocket_world``: the passages that ship with the pocket model; ``bm25``: a JSON-lines file at ``path``."""
-
-    kind: Literal["pocket_world", "bm25"]
-    path: str | None = None
-
-    @model_validator(mode="after")
-    def _path(self) -> RetrieverSettings:
-        if (self.kind == "bm25") != (self.path is not None):
-            raise ValueError("'path' goes with kind 'bm25', and kind 'bm25' needs it")
-        return self
+    clarify: ClarifySettings | None = Field(default=None, exclude_if=_unset)
+    """Asks back where the question is ambiguous."""
 
 
 class BudgetSettings(_Part):
@@ -118,6 +98,8 @@ class BudgetSettings(_Part):
     tokens: int | None = Field(default=None, ge=1)
     seconds: float | None = Field(default=60, gt=0)
     money: float | None = Field(default=None, gt=0)
+    fan_out: int = Field(default=_FAN_OUT, ge=1, exclude_if=_FAN_OUT.__eq__)
+    """The most requests side by side, and answers asked of one: what would take more is missing."""
 
 
 class CertificateSettings(_Part):
@@ -142,6 +124,10 @@ class CertificateSettings(_Part):
         return self
 
 
+class _RuleKind(BaseModel, extra="ignore"):
+    kind: Literal["threshold", "expected_cost"] = _DEFAULT_RULE
+
+
 class Policy(_Part):
     """One policy file."""
 
@@ -159,20 +145,31 @@ class Policy(_Part):
     signals: tuple[Name, ...] = Field(min_length=1)
     calibrator: str
     """A calibrator file beside the policy, or ``vote_share`` for the uncalibrated fall-back."""
-    rule: ThresholdRule
+    rule: SerializeAsAny[AnyRule]
+    """Of one of the kinds in `gate.rules.RULES`; ``threshold`` unless it says another."""
     routes: RouteSettings = RouteSettings()
     retrievers: dict[Name, RetrieverSettings] = {}
     embedders: dict[Name, EmbedderSettings] = {}
     judges: dict[Name, JudgeSettings] = {}
     """Judges of entailment."""
-    abstain: str = "I am not sure enough of an answer to give you one."
-    """What a refusal says."""
+    people: dict[Name, PersonSettings] = {}
+    abstain: AbstainSettings = AbstainSettings()
+    """What a refusal says: a text, or more."""
     budget: BudgetSettings = BudgetSettings()
     on_failure: Literal["abstain", "pass_through"] = "abstain"
     """When confidence cannot be computed: abstain, or let the draft through, marked."""
     on_void: Literal["serve", "abstain"] = "serve"
     """When the certificate does not hold for what runs: keep serving, marked, or abstain from everything."""
     certificate: CertificateSettings | None = None
+
+    @field_validator("rule", mode="plain")
+    @classmethod
+    def _of_its_kind(cls, value: Any) -> Any:
+        if isinstance(value, Thresholds):
+            return value
+        kinds = {rule.model_fields["kind"].default: rule for rule in RULES}
+        kind = _RuleKind.model_validate(value).kind if isinstance(value, dict) else _DEFAULT_RULE
+        return kinds[kind].model_validate(value)
 
     @model_validator(mode="after")
     def _consistent(self) -> Policy:
@@ -201,18 +198,40 @@ class Policy(_Part):
             ("name of an endpoint", (*self.upstreams, *self.embedders, *self.judges), ("upstreams",)),
             ("upstream", self.ladder, ("ladder",)),
             ("signal", self.signals, ("signals",)),
-            ("evidence", tuple(name for tier in self.tiers for name in tier), ("tiers",)),
+            ("evidence", tuple(self._evidence_once()), ("tiers",)),
         ):
             for name in _repeated(names):
                 yield f"the {kind} {name!r} stands twice", place
+        if self.routes.retrieve:
+            for name in _repeated(self.routes.retrieve.retriever):
+                yield f"the retriever {name!r} stands twice", ("routes", "retrieve", "retriever")
         if not self.tiers[0] or self.tiers[0][0] != "draft":
             yield "the first tier must start with 'draft'", ("tiers",)
+        for name in self.routes.clarify.below if self.routes.clarify else ():
+            if name not in self.signals:
+                known = f"{name!r} is not among the signals of this policy: {', '.join(self.signals)}"
+                yield known, ("routes", "clarify", "below", name)
+            retrieve = self.routes.retrieve
+            if name == "passages_agree" and (retrieve is None or retrieve.fetch <= retrieve.k):
+                lacking = "'passages_agree' tells nothing unless 'fetch' looks for more passages than the 'k' quoted"
+                yield lacking, ("routes", "clarify", "below", name)
+
+    def _evidence_once(self) -> Iterator[str]:
+        """The evidence of all tiers, without what is gathered again where more samples are drawn."""
+        before: set[str] = set()
+        grow = isinstance(self.evidence.get("samples", {}).get("n"), list)
+        for tier in self.tiers:
+            again = before if grow and "samples" in tier and "samples" in before else set()
+            yield from (name for place, name in enumerate(tier) if name not in again or name in tier[:place])
+            before |= {*tier}
 
     @property
     def fingerprint(self) -> str:
         """Hash of everything that bears on a decision: not the name, the summary or the certificate itself, nor the
-        costs, by which tuning chooses among policies that all keep the promise."""
-        content = self.model_dump(exclude={"name", "summary", "costs", "certificate"})
+        costs, by which tuning chooses among policies that all keep the promise. Who is handed a question, and how long
+        a search may take, changes no answer that goes out."""
+        apart: dict[str, Any] = dict.fromkeys(("name", "summary", "costs", "certificate", "people"), True)
+        content = self.model_dump(exclude={**apart, "retrievers": {"__all__": {"timeout"}}})
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 
@@ -342,6 +361,8 @@ def _keys(model: type[BaseModel], place: Place) -> list[str]:
         current = fields[part].annotation if fields and part in fields else current
         current = next(iter(_models(current)), current)
     fields = getattr(current, "model_fields", {})
+    if place == ("rule",):
+        fields = {name: field for rule in RULES for name, field in rule.model_fields.items()}
     return sorted(name for name, field in fields.items() if not field.exclude)  # what is excluded no file may say
 
 

@@ -3,7 +3,8 @@
 `metered` stands between a flow and whoever performs it. It is pure, so a replay refuses what the live run refused. What
 a request may cost at most: its prompt (as many tokens as the upstream counted for the same messages before in this
 question, else a third of their bytes and a few a message) and as many tokens of every answer as it may have. An answer
-is given no more tokens than fit; a request in which none fits is refused with `EvidenceUnavailable`.
+is given no more tokens than fit; a request in which none fits is refused with `EvidenceUnavailable`. So is what fans
+out wider than the budget allows: more requests side by side, or answers to one of them, than its ``fan_out``.
 """
 
 from __future__ import annotations
@@ -57,9 +58,12 @@ class Sum:
 class Purse:
     """What one question, or a part of one, may spend. ``prices`` holds every endpoint whose tokens count."""
 
-    def __init__(self, limit: Sum, prices: Mapping[str, Price], known: Iterable[Known] = ()) -> None:
+    def __init__(
+        self, limit: Sum, prices: Mapping[str, Price], known: Iterable[Known] = (), fan_out: int | None = None
+    ) -> None:
         self._limit = limit
         self._prices = prices
+        self._fan_out = fan_out
         self._known = tuple(known)
         self.learned: list[Known] = []
         self.spent = Sum()
@@ -69,7 +73,7 @@ class Purse:
     @classmethod
     def of(cls, budget: Budget, prices: Mapping[str, Price]) -> Purse:
         tokens, money = (math.inf if most is None else most for most in (budget.tokens, budget.money))
-        return cls(Sum(tokens, money), prices)
+        return cls(Sum(tokens, money), prices, fan_out=budget.fan_out)
 
     @property
     def left(self) -> Sum:
@@ -79,6 +83,8 @@ class Purse:
         """Have the effect performed, if what it may cost is there, and pay for it."""
         match effect:
             case Generate() | Embed() | Entail():
+                if isinstance(effect, Generate):
+                    self._refuse_wider(effect.n, "answers to one request")
                 return (yield from self._ask(effect))
             case Together(flows):
                 return (yield from self._together(flows))
@@ -120,6 +126,7 @@ class Purse:
         """Give each flow a purse of its own, so that none depends on how fast another was. All begin, or none."""
         purses: list[Purse] = []
         try:
+            self._refuse_wider(len(flows), "requests side by side")
             firsts = [advance(flow, None, None) for flow in flows]
             purses = self._split(firsts)
             for purse, first in zip(purses, firsts, strict=True):
@@ -145,7 +152,12 @@ class Purse:
         self._refuse_over(rest.short_of(Sum()))
         answers = [first.n if isinstance(first, Generate) else 1 for first in firsts]
         shares = (prompt + rest.part(n / sum(answers)) for prompt, n in zip(prompts, answers, strict=True))
-        return [Purse(share, self._prices, (*self._known, *self.learned)) for share in shares]
+        known = (*self._known, *self.learned)
+        return [Purse(share, self._prices, known, self._fan_out) for share in shares]
+
+    def _refuse_wider(self, width: int, what: str) -> None:
+        if self._fan_out is not None and width > self._fan_out:
+            raise EvidenceUnavailable(f"it takes {width} {what}: the budget's fan_out allows {self._fan_out}")
 
     def _refuse_over(self, kind: str | None) -> None:
         if kind is not None:
@@ -240,3 +252,16 @@ def _tokens(text: str) -> int:
 
 def _paid(cost: Cost) -> Sum:
     return Sum(cost.tokens, cost.money)
+
+
+def no_room(budget: Budget, spent: Cost, calls: int) -> str | None:
+    """Why so many more calls are not in the budget, or None. What makes no call always is."""
+    if not calls:
+        return None
+    if budget.calls is not None and spent.calls + calls > budget.calls:
+        return f"the budget of {budget.calls} calls has no room for it"
+    for kind in ("tokens", "seconds", "money"):
+        most = getattr(budget, kind)
+        if most is not None and getattr(spent, kind) >= most:
+            return f"the budget of {most:g} {kind} is spent"
+    return None

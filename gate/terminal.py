@@ -17,8 +17,10 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from gate.endpoint_settings import PriceSettings
 from gate.errors import ConfigError, GateError, RequestError, UpstreamError
 from gate.proxy.wire import dumps
+from gate.rules import ExpectedCostRule, Thresholds
 from gate.traces import TraceRecord
 from gate.types import Action, Confidence, Cost, Outcome, Step
 
@@ -31,7 +33,7 @@ OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Write over w
 PolicyOption = Annotated[str, typer.Option("--policy", "-p", help="A shipped policy's name, or a policy file.")]
 P = ParamSpec("P")
 out, err = Console(), Console(stderr=True)
-STYLE = {Action.ANSWER: "green", Action.ABSTAIN: "yellow"}
+STYLE = {Action.ANSWER: "green", Action.CLARIFY: "cyan", Action.ABSTAIN: "yellow"}
 
 
 def outcome_panel(outcome: Outcome) -> RenderableType:
@@ -40,9 +42,17 @@ def outcome_panel(outcome: Outcome) -> RenderableType:
     parts: list[RenderableType] = [said, Text(), Text(_verdict(outcome.steps[-1]))]
     if outcome.confidence and outcome.confidence.contributions:
         parts.append(contributions_table(outcome.confidence))
+    if outcome.passages:
+        parts.append(sources_table(outcome))
+    if outcome.reference:
+        parts.append(Text(f"with a person: {outcome.reference}", style="dim"))
     parts.append(Text(f"way: {way(outcome.steps)}", style="dim"))
     parts.append(Text(f"cost: {cost_line(outcome.cost)}", style="dim"))
-    return Panel(Group(*parts), title=outcome.action.value, title_align="left", expand=False)
+    return Panel(Group(*parts), title=_title(outcome), title_align="left", expand=False)
+
+
+def _title(outcome: Outcome) -> str:
+    return f"{outcome.action.value}, unsure answer shown" if outcome.hedged else outcome.action.value
 
 
 def _verdict(step: Step) -> str:
@@ -63,6 +73,18 @@ def contributions_table(confidence: Confidence) -> Table:
     for part in confidence.contributions:
         bar = "█" * round(_BAR * abs(part.log_odds) / largest)
         table.add_row(part.signal, f"{part.log_odds:+.2f}", Text(bar, style="green" if part.log_odds >= 0 else "red"))
+    return table
+
+
+def sources_table(outcome: Outcome) -> Table:
+    """The passages behind an answer; a star marks those that bear it."""
+    table = Table("", "source", box=None, pad_edge=False, header_style="dim")
+    for number, passage in enumerate(outcome.passages, 1):
+        at = "" if passage.start is None else f" at {passage.start}"
+        place = f"{passage.source}{at}" if passage.source else ""
+        named = ", ".join(filter(None, (passage.title, place))) or passage.id
+        star = "*" if passage.id in outcome.cited else " "
+        table.add_row(Text(f"[{number}]{star}"), Text(named))
     return table
 
 
@@ -126,12 +148,30 @@ def policy_view(gateway: Gateway) -> RenderableType:
     table.add_row("calibrator", f"{policy.calibrator}@{gateway.plan.calibrator.fingerprint}")
     apart = "".join(f"; {key} at {threshold}" for key, threshold in policy.rule.answer_at_in.items())
     closed_book = "" if policy.rule.closed_book_at is None else f"; closed book at {policy.rule.closed_book_at}"
-    table.add_row("answers at", f"p >= {policy.rule.answer_at}{closed_book}{apart}")
+    table.add_row("answers at", f"{_answers_at(policy.rule)}{closed_book}{apart}")
+    table.add_row("otherwise", _otherwise(gateway))
+    if free := [name for name in policy.ladder if policy.upstreams[name].price == PriceSettings()]:
+        table.add_row("prices", f"none for {', '.join(free)}: what they charge counts as nothing")
     ways = [action.value for action in gateway.plan.routes]
     table.add_row("routes", ", ".join(ways))
     limits = policy.budget.model_dump(exclude_none=True)
     table.add_row("budget", ", ".join(f"{limit} {kind}" for kind, limit in limits.items()) or "none")
     return table
+
+
+def _answers_at(rule: Thresholds) -> str:
+    return f"p >= {rule.answer_at if rule.everywhere is None else rule.everywhere:.4g}"
+
+
+def _otherwise(gateway: Gateway) -> str:
+    """What is done below the threshold."""
+    rule, order = gateway.policy.rule, ", then ".join(gateway.policy.rule.otherwise) or "abstain"
+    if not isinstance(rule, ExpectedCostRule):
+        return order
+    prices = f"a mistake at ${rule.wrong:.3g}, an abstention at ${rule.abstain:.3g}"
+    if getattr(gateway.plan.calibrator, "ways", None) is None:
+        return f"{order}: nothing was learned that costs less ({prices})"
+    return f"what is expected to cost least ({prices})"
 
 
 def certificate_line(gateway: Gateway, outcome: Outcome | None = None) -> str:

@@ -9,11 +9,16 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from tests.commands import Folder
 
+os.environ["COLUMNS"] = "160"  # before consoles are made
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: threads only slow the small matrices of the tests
+
+settings.register_profile("gate", deadline=None)  # a busy machine is no defect
+settings.load_profile("gate")
 
 _KEYS = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")
 

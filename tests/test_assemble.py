@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import threading
 from dataclasses import replace
@@ -12,31 +13,26 @@ import pytest
 import yaml
 
 from gate.assemble import assemble, load_gateway
+from gate.calibration import LogisticCalibrator
+from gate.calibration.logistic import Ways
 from gate.calibration.unfitted import Unfitted
 from gate.errors import ConfigError, ReplayGap, StaleCalibrator, UnknownName
 from gate.gateway import Gateway
 from gate.log.jsonl import without_text
 from gate.policy import find, read
+from gate.retrieval import PocketWorldRetriever
 from gate.types import Action, Budget, Question
+from tests.changed import changed, line_of
 from tests.evidence.pools import two_topics_file
+from tests.upstreams.faulty_server import FaultyServer, says
 
-SHIPPED = ("balanced", "strict", "cost-saver")
+SHIPPED = ("balanced", "strict", "cost-saver", "rag", "agents")
 ASKED = Question.from_text("Where is Lagos?")
 
 
 @pytest.fixture(scope="module")
 def balanced() -> Gateway:
     return load_gateway("balanced")
-
-
-def changed(folder: Path, **changes: object) -> Path:
-    """The balanced policy, uncalibrated and without a certificate, with some top-level keys changed."""
-    data = yaml.safe_load(find("balanced").read_text(encoding="utf-8"))
-    within_reach = data["rule"] | {"answer_at": 0.8}
-    data |= {"calibrator": "vote_share", "certificate": None, "rule": within_reach, **changes}
-    path = folder / "changed.yaml"
-    path.write_text(yaml.safe_dump(data, sort_keys=False), encoding="utf-8")
-    return path
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -68,6 +64,7 @@ def test_a_void_certificate_is_logged_once_and_one_that_holds_is_not(
     assert does in said
 
 
+SERVICE = {"kind": "http_json", "url": "http://127.0.0.1:1/search"}
 BROKEN = {
     "upstream kind": ({"upstreams": {"small": {"kind": "poket"}}, "ladder": ["small"]}, "did you mean 'pocket'"),
     "upstream option": ({"upstreams": {"small": {"kind": "pocket", "modle": "x"}}}, "did you mean 'model'"),
@@ -81,6 +78,26 @@ BROKEN = {
     "evidence of no tier": ({"evidence": {"sample": {"n": 4}}}, "did you mean 'samples'"),
     "evidence option": ({"evidence": {"samples": {"temprature": 1}}}, "did you mean 'temperature'"),
     "evidence value": ({"evidence": {"samples": {"n": 1}}}, "greater than or equal to 2"),
+    "a list for one tier": ({"evidence": {"samples": {"n": [2, 3]}}}, "'n' lists a number of 2 or more for each tier"),
+    "a list of one": (
+        {"tiers": [["draft"], ["samples"], ["samples"]], "evidence": {"samples": {"n": [2, 1]}}},
+        "'n' lists a number of 2 or more for each tier",
+    ),
+    "two ways to stop": (
+        {
+            "tiers": [["draft"], ["samples"], ["samples"]],
+            "evidence": {"samples": {"n": [2, 2], "stop": "unlikely_to_change"}},
+        },
+        "'stop' is for one tier",
+    ),
+    "not read again": (
+        {"tiers": [["draft"], ["samples", "meanings"], ["samples"]], "evidence": {"samples": {"n": [2, 3]}}},
+        "'meanings' must stand here again",
+    ),
+    "too many in all": (
+        {"tiers": [["draft"], ["samples"], ["samples"]], "evidence": {"samples": {"n": [20, 13]}}},
+        "there may be 32 samples in all",
+    ),
     "no samples to vote": (
         {"tiers": [["draft"]], "evidence": {}, "signals": ["token_logprob_sum"]},
         "needs 'samples' in some tier",
@@ -93,6 +110,26 @@ BROKEN = {
         "needs 'hidden_states'",
     ),
     "calibrator": ({"calibrator": "balanced.calibrater.json"}, "unknown calibrator"),
+    "retriever kind": ({"retrievers": {"world": {"kind": "bm52", "path": "x"}}}, "did you mean 'bm25'"),
+    "retriever option": ({"retrievers": {"world": {"kind": "pocket_world", "pth": "x"}}}, "unknown key 'pth'"),
+    "retriever's path": ({"retrievers": {"world": {"kind": "bm25"}}}, "'path' of the retriever 'world' is missing"),
+    "retriever without a path": (
+        {"retrievers": {"world": {"kind": "pocket_world", "path": "x"}}},
+        "unknown key 'path'",
+    ),
+    "retriever's price": (
+        {"retrievers": {"world": {"kind": "pocket_world", "price": {"prompt": 1}}}},
+        "unknown key 'price'",
+    ),
+    "retriever's embedder": (
+        {
+            "retrievers": {"world": {**SERVICE, "vector_field": "v", "embedder": "wrods"}},
+            "embedders": {"words": {"kind": "hashed_ngrams"}},
+        },
+        "unknown embedder 'wrods'; did you mean 'words'",
+    ),
+    "person kind": ({"people": {"desk": {"kind": "webhok"}}}, "unknown person kind 'webhok'; did you mean 'webhook'"),
+    "person option": ({"people": {"desk": {"kind": "webhook"}}}, "'url' of the person 'desk' is missing"),
     "retriever": ({"routes": {"retrieve": {"retriever": "wrld"}}}, "did you mean 'world'"),
     "prompt": (
         {"routes": {"retrieve": {"retriever": "world", "prompt": "with_pasages"}}},
@@ -123,13 +160,15 @@ def test_a_calibrator_fitted_for_other_signals_is_refused(tmp_path: Path) -> Non
 @pytest.mark.parametrize("named", ["none.calibrator.json", "vote_share"])
 def test_a_calibrator_that_is_given_runs_in_the_place_of_the_one_named(named: str, tmp_path: Path) -> None:
     """Also where that one is not there yet, or could never answer."""
-    file = read(changed(tmp_path, calibrator=named, rule={"kind": "threshold", "answer_at": 0.99}))
+    shipped = yaml.safe_load(find("strict").read_text(encoding="utf-8"))
+    rule = {"kind": "threshold", "answer_at": 0.99}
+    file = read(changed(tmp_path, calibrator=named, rule=rule, signals=shipped["signals"]))
     with pytest.raises(ConfigError):
         assemble(file)
     gateway = assemble(file, Unfitted())
     assert gateway.plan.calibrator == Unfitted()
     assert gateway.running["calibrator"] == "unfitted"
-    given = load_gateway("balanced").plan.calibrator
+    given = load_gateway("strict").plan.calibrator
     assert assemble(file, given).running == {**gateway.running, "calibrator": given.fingerprint}
 
 
@@ -248,10 +287,6 @@ def tiers_with(name: str) -> list[list[str]]:
     return [["draft", "samples", "meanings", name]]
 
 
-def line_of(path: Path, text: str) -> int:
-    return path.read_text(encoding="utf-8").splitlines().index(text) + 1
-
-
 @pytest.mark.parametrize("listed", [True, False], ids=["in evidence", "in the tiers alone"])
 def test_a_missing_option_of_evidence_names_the_evidence_and_its_line(listed: bool, tmp_path: Path) -> None:
     evidence = {"second_opinion": {"temperature": 0.5}} if listed else {}
@@ -295,3 +330,100 @@ def test_probes_that_cannot_be_used_are_named_with_the_line_that_names_them(tmp_
     path = changed(tmp_path, tiers=tiers, evidence={"hidden_states": {"pth": "x"}})
     with pytest.raises(UnknownName, match=r"known: path, read_again, read_by$"):
         load_gateway(str(path))
+
+
+def test_a_draft_asked_for_cautiously_counts_its_prompt_among_what_runs(tmp_path: Path) -> None:
+    path = changed(tmp_path, evidence={"samples": {"n": 5}, "draft": {"cautious": True}})
+    assert "prompt:cautious" in load_gateway(str(path)).running
+
+
+def test_ways_that_were_learned_at_other_prices_are_refused(tmp_path: Path) -> None:
+    given = load_gateway("strict").plan.calibrator
+    assert isinstance(given, LogisticCalibrator)
+    learned = given.model_copy(update={"ways": Ways(wrong=2.0, abstain=0.1, stages={})})
+    rule = {"kind": "expected_cost", "wrong": 2.0, "abstain": 0.1}
+    assert assemble(read(changed(tmp_path, rule=rule)), learned).plan.rule.wrong == 2.0  # type: ignore[attr-defined]
+    with pytest.raises(StaleCalibrator, match="'abstain' is"):
+        assemble(read(changed(tmp_path, rule={**rule, "abstain": 0.2})), learned)
+
+
+def test_a_search_service_is_asked_with_the_vector_of_its_embedder_which_is_certified_too(tmp_path: Path) -> None:
+    found = {"results": [{"id": "1", "text": "Qwzxville is a city in Nigeria."}]}
+    with FaultyServer(says(json.dumps(found).encode())) as server:
+        service = {"kind": "http_json", "url": server.url, "vector_field": "v", "embedder": "words", "timeout": 7}
+        desk = {"kind": "webhook", "url": server.url, "timeout": 9}
+        path = changed(
+            tmp_path,
+            retrievers={"world": service},
+            embedders={"words": {"kind": "hashed_ngrams", "dimensions": 64}},
+            people={"desk": desk},
+        )
+        gateway = load_gateway(str(path))
+        outcome, trace = gateway.ask(Question.from_text("Where is Qwzxville?"))
+        gateway.close()
+    assert Action.RETRIEVE in [step.decision.action for step in outcome.steps]
+    (asked,) = server.asked
+    assert (asked["query"], len(asked["v"])) == ("Where is Qwzxville?", 64)
+    assert gateway.replay(trace) == outcome
+    assert gateway.running["embedder:words"] == "hashed_ngrams-1-64"
+    assert gateway.running["retriever"].startswith("http_json:")
+    assert not any(name.startswith("person:") for name in gateway.running)
+    assert (gateway.world.timeouts["retriever:world"], gateway.world.timeouts["person:desk"]) == (7, 9)
+
+
+def test_a_search_service_that_is_down_closes_that_way_and_no_more(tmp_path: Path) -> None:
+    gateway = load_gateway(str(changed(tmp_path, retrievers={"world": {**SERVICE, "timeout": 0.2}})))
+    outcome, _ = gateway.ask(Question.from_text("Where is Qwzxville?"))
+    gateway.close()
+    assert outcome.action is Action.ABSTAIN
+    assert "retrieve: the retriever 'world' cannot be reached" in outcome.decision.detail
+
+
+def test_other_packages_may_bring_retrievers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Theirs(PocketWorldRetriever):
+        kind = "theirs"
+
+    offered = {"gate.retrievers": {"theirs": Theirs}}
+    monkeypatch.setattr("gate.assemble._installed", lambda group: offered.get(group, {}))
+    gateway = load_gateway(str(changed(tmp_path, retrievers={"world": {"kind": "theirs"}})))
+    assert isinstance(gateway.world.retrievers["world"], Theirs)
+
+
+@pytest.mark.parametrize(
+    ("tiers", "samples", "most"),
+    [
+        ([["draft", "samples", "meanings"]], {"n": 12, "stop": "unlikely_to_change"}, 4),
+        ([["draft"], ["samples", "meanings"], ["samples", "meanings"]], {"n": [2, 8], "seed": 1}, 10),
+    ],
+    ids=["one tier", "tier by tier"],
+)
+def test_where_not_all_have_as_many_samples_p_is_that_of_the_votes_there_are(
+    tiers: list[list[str]], samples: dict[str, object], most: int, tmp_path: Path
+) -> None:
+    changes = {"tiers": tiers, "evidence": {"samples": samples}, "rule": {"answer_at": 0.7, "otherwise": []}}
+    with pytest.raises(ConfigError, match="needs the signal 'vote_posterior' too"):
+        load_gateway(str(changed(tmp_path, **changes, signals=["vote_share"])))
+    gateway = load_gateway(str(changed(tmp_path, **changes, signals=["vote_share", "vote_posterior"])))
+    seen = set()
+    for place in ("Lagos", "Atlantis", "Nanjing", "Paris", "Gaborone", "Fez"):
+        outcome, trace = gateway.ask(Question.from_text(f"Where is {place}?"))
+        drawn = sum(len(e.generations.choices) for e in trace.tape if e.generations) - 1
+        p = outcome.confidence.p if outcome.confidence else 0.0
+        assert p <= (drawn + 1) / (drawn + 2) + 1e-9
+        assert p <= (most + 1) / (most + 2) + 1e-9 or drawn > most
+        seen.add(drawn)
+    assert len(seen) > 1
+
+
+def test_ways_that_were_learned_while_models_charged_otherwise_are_refused(tmp_path: Path) -> None:
+    given = load_gateway("strict").plan.calibrator
+    assert isinstance(given, LogisticCalibrator)
+    rule = {"kind": "expected_cost", "wrong": 2.0, "abstain": 0.1}
+    file = read(changed(tmp_path, rule=rule))
+    charged = {name: (file.policy.upstreams[name].price.prompt, 2.0) for name in ("small", "large")}
+    learned = Ways(wrong=2.0, abstain=0.1, prices={"large": charged["large"]}, stages={})
+    assemble(file, given.model_copy(update={"ways": learned}))
+    dearer = learned.model_copy(update={"prices": charged})
+    with pytest.raises(StaleCalibrator, match="'small' charged") as caught:
+        assemble(file, given.model_copy(update={"ways": dearer}))
+    assert caught.value.where.startswith(f"{file.path}:")

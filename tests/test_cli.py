@@ -72,7 +72,7 @@ def test_explaining_what_is_not_there_says_so(tmp_path: Path) -> None:
     assert f"{broken}:1" in runner.invoke(app, ["explain", str(broken)]).output.replace("\n", "")
 
 
-@pytest.mark.parametrize("name", ["balanced", "strict", "cost-saver"])
+@pytest.mark.parametrize("name", ["balanced", "strict", "cost-saver", "rag", "agents"])
 def test_check_reads_a_policy_aloud(name: str) -> None:
     result = runner.invoke(app, ["check", name])
     assert result.exit_code == 0, result.output
@@ -189,3 +189,12 @@ def test_version_and_help() -> None:
     shown = gate("--help").stdout
     for command in ("ask", "demo", "check", "explain", "serve"):
         assert command in shown
+
+
+def test_ask_shows_a_question_asked_back() -> None:
+    policy = str(Path(__file__).parents[1] / "examples" / "clarify" / "policy.yaml")
+    shown = runner.invoke(app, ["ask", "Where is Tripoli?", "-p", policy]).stdout
+    assert "clarify" in shown.splitlines()[0]
+    assert "(ambiguous)" in shown
+    said = json.loads(runner.invoke(app, ["ask", "Where is Tripoli?", "-p", policy, "--json"]).stdout)
+    assert (said["action"], said["answered"], said["reason"]) == ("clarify", False, "ambiguous")

@@ -8,16 +8,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gate.calibration import VoteShareCalibrator
+from gate.deciding import ENDS
+from gate.drivers.world import search_failed
 from gate.effects import Effect, Flow, Generate, Observe, Reply, Retrieve, Together
-from gate.errors import StaleCalibrator, UpstreamError
-from gate.evidence import DraftSource, MeaningsSource, SamplesSource
-from gate.pipeline import Plan, answer, measure
+from gate.errors import EvidenceUnavailable, StaleCalibrator, UpstreamError, UpstreamTimeout
+from gate.evidence import ClosedBookSource, DraftSource, MeaningsSource, SamplesSource
+from gate.pipeline import Plan, answer, measure, stages
 from gate.ports import Ending, Evidence, Profile, Round
-from gate.routes import AbstainRoute
+from gate.prompts import load
+from gate.routes import AbstainRoute, ClarifyRoute
+from gate.routes.wording import refusal
 from gate.rules import ThresholdRule
 from gate.types import (
     Action,
@@ -27,6 +31,7 @@ from gate.types import (
     Decision,
     Generation,
     Generations,
+    Message,
     Outcome,
     Passage,
     Question,
@@ -70,7 +75,7 @@ class Play:
                 effect = flow.send(reply)
             except StopIteration as stop:
                 return stop.value
-            except UpstreamError as error:
+            except (EvidenceUnavailable, UpstreamError) as error:
                 try:
                     effect = flow.throw(error)
                 except StopIteration as stop:
@@ -99,7 +104,7 @@ class Play:
         for one in said:
             if isinstance(one, UpstreamError):
                 self.charged += FAILED
-                error = UpstreamError(one.upstream, one.cause)
+                error = type(one)(one.upstream, one.cause, status=one.status)
                 error.cost = FAILED
                 raise error
         self.charged += CALL
@@ -221,7 +226,8 @@ def test_an_answer_carries_its_author_tokens_passages_and_stage() -> None:
     outcome, _ = play(plan("small", "large", passages=True), script)
     assert outcome.upstream == "large"
     assert outcome.passages == FOUND
-    assert outcome.generation == generation("Nigeria")
+    assert outcome.generation == dataclasses.replace(generation("Nigeria"), cites=True)
+    assert outcome.cited == ("lagos",)
     assert [step.decision.stage.key for step in outcome.steps] == [
         "small/closed_book/tier0",
         "small/with_passages/tier0",
@@ -307,7 +313,7 @@ def test_a_later_failure_closes_that_way_and_the_rule_decides_again() -> None:
 
 def test_a_search_that_finds_nothing_closes_that_way() -> None:
     outcome, stage = play(plan(passages=True), unsure, found=())
-    assert stage.noted == ["small x1", "small x5", "retrieve: uncertain", "search", "abstain: uncertain"]
+    assert stage.noted == ["small x1", "small x5", "retrieve: uncertain", "search", "abstain: no_passages"]
     assert outcome.decision.detail == "retrieve: no passage was found"
 
 
@@ -340,7 +346,7 @@ def test_passages_are_not_read_where_the_policy_does_not_retrieve() -> None:
 def test_when_every_later_way_fails_the_outcome_is_an_abstention_that_says_why() -> None:
     script: Script = lambda e, i: UpstreamError("large", "is down") if e.upstream == "large" else unsure(e, i)  # noqa: E731
     outcome, stage = play(plan("small", "large"), script)
-    assert stage.noted == ["small x1", "small x5", "escalate: uncertain", "large x1", "abstain: uncertain"]
+    assert stage.noted == ["small x1", "small x5", "escalate: uncertain", "large x1", "abstain: upstream_failed"]
     assert outcome.decision.detail == "escalate: upstream 'large': is down"
 
 
@@ -464,7 +470,7 @@ def test_a_frozen_plan_abstains_whatever_it_is_told() -> None:
 
 @dataclass(frozen=True)
 class Again:
-    """A route that opens another round for ever."""
+    """A route that opens another round for ever, each time a new one."""
 
     action: Action = Action.ESCALATE
 
@@ -473,7 +479,8 @@ class Again:
 
     def follow(self, round_: Round, evidence: Evidence, decision: Decision) -> Flow[Round | Ending]:
         yield from ()
-        return dataclasses.replace(round_, number=round_.number + 1)
+        asked = Message("user", f"{round_.number}: where is Lagos?")
+        return dataclasses.replace(round_, number=round_.number + 1, messages=(asked,))
 
 
 def test_the_loop_is_bounded_even_with_a_route_that_always_opens_another_round() -> None:
@@ -545,3 +552,380 @@ def test_a_signal_that_gives_no_finite_number_is_missing(value: float) -> None:
     (reading,) = measure((Broken(),), Evidence()).readings
     assert reading.value is None
     assert reading.missing == f"the signal gave {value}"
+
+
+# --- memory against passages -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Arbiter:
+    """A calibrator that has a probability for each stage: closed book, with passages, and memory beside them."""
+
+    own: float
+    memory: float
+    strange: tuple[bool, bool] = (False, False)
+    """Whether the two with passages are out of range."""
+    fingerprint: str = "arbiter"
+
+    def check(self, signals: tuple[str, ...], stages: tuple[Stage, ...]) -> None:
+        """Fits all."""
+
+    def confidence(self, vector: SignalVector, stage: Stage) -> Confidence:
+        if not stage.passages:
+            return Confidence(0.3, 0.3, 0.3)
+        p = self.memory if stage.memory else self.own
+        return Confidence(p, p, p, out_of_distribution=self.strange[stage.memory])
+
+
+def arbitrated(arbiter: Arbiter, script: Script, *, on: bool = True, answer_at: float = 0.6) -> tuple[Outcome, Play]:
+    tiers = ((DraftSource(), ClosedBookSource()),)
+    rule = ThresholdRule(answer_at=answer_at)
+    return play(plan(passages=True, tiers=tiers, calibrator=arbiter, rule=rule, arbitrate=on), script)
+
+
+def two_minds(effect: Generate, place: int) -> Said:
+    return "Nigeria" if reading(effect) else "Ghana"
+
+
+@pytest.mark.parametrize(
+    ("arbiter", "said", "memory"),
+    [
+        (Arbiter(0.55, 0.72), "Ghana", True),
+        (Arbiter(0.72, 0.55), "Nigeria", False),
+        (Arbiter(0.72, 0.72), "Nigeria", False),
+        (Arbiter(0.72, 0.9, (False, True)), "Nigeria", False),
+        (Arbiter(0.99, 0.72, (True, False)), "Ghana", True),
+        (Arbiter(0.99, 0.99, (True, True)), None, False),
+        (Arbiter(0.5, 0.55), None, True),
+    ],
+)
+def test_the_likelier_of_memory_and_passages_is_on_trial(arbiter: Arbiter, said: str | None, memory: bool) -> None:
+    """The worked rule of situated faithfulness, with a threshold of .6."""
+    outcome, stage = arbitrated(arbiter, two_minds)
+    assert outcome.answered == (said is not None)
+    assert outcome.decision.stage.memory is memory
+    assert stage.noted[:4] == ["small x1", "retrieve: uncertain", "search", "small x1 reading"]
+    assert len(stage.sent) == 2, "memory was asked in the round before"
+    if said is not None:
+        assert outcome.text == said
+        assert outcome.passages == (() if memory else FOUND)
+        assert outcome.cited == (() if memory else ("lagos",))
+        assert outcome.confidence == Confidence(*(arbiter.memory if memory else arbiter.own,) * 3)
+    assert outcome.cost == stage.charged
+
+
+def test_memory_is_heard_only_where_the_policy_says_so_and_it_says_otherwise() -> None:
+    outcome, _ = arbitrated(Arbiter(0.55, 0.72), two_minds, on=False)
+    assert (outcome.action, outcome.decision.stage) == (Action.ABSTAIN, Stage("small", True))
+    agreed, _ = arbitrated(Arbiter(0.7, 0.9), always("Nigeria"))
+    assert (agreed.decision.stage.memory, agreed.cited) == (False, ("lagos",))
+    for nothing in ("", Generation("", refusal="no"), Generation("Ghana, which", "length")):
+        outcome, _ = arbitrated(Arbiter(0.7, 0.9), lambda e, i, n=nothing: "Nigeria" if reading(e) else n)  # type: ignore[misc]
+        assert outcome.text == "Nigeria"
+
+
+def test_a_draft_that_was_cut_short_gives_way_to_what_memory_said() -> None:
+    cut = Generation("Nigeria, which", "length")
+    outcome, _ = arbitrated(Arbiter(0.99, 0.7), lambda e, i: cut if reading(e) else "Ghana")
+    assert (outcome.text, outcome.decision.stage) == ("Ghana", Stage("small", True, memory=True))
+
+
+def test_the_stages_come_in_order_and_memory_behind_the_draft_it_stands_beside() -> None:
+    made = stages(("small", "large"), passages=True, tiers=2, memory_from=1)
+    assert [stage.key for stage in made] == [
+        f"{name}/{rest}"
+        for name in ("small", "large")
+        for rest in (
+            "closed_book/tier0", "closed_book/tier1",
+            "with_passages/tier0", "with_passages/tier1", "with_passages/tier1/memory",
+        )
+    ]  # fmt: skip
+    assert stages(("small",), passages=False, tiers=1, memory_from=0) == (Stage("small"),)
+    assert not any(stage.memory for stage in stages(("small",), passages=True, tiers=2))
+
+
+# --- asking back -------------------------------------------------------------------------------------------------
+
+
+def asking_back(*names: str, below: float = 0.9, prompt: bool = False, **changes: Any) -> Plan:
+    """A plan that takes few agreeing samples for an ambiguous question."""
+    made = plan(*names, **changes)
+    route = ClarifyRoute(load("clarify") if prompt else None, text="Which Lagos?")
+    return dataclasses.replace(made, routes={**made.routes, Action.CLARIFY: route}, clarify_below={"vote_share": below})
+
+
+def test_an_ambiguous_question_is_asked_back_before_anything_else_is_tried() -> None:
+    outcome, stage = play(asking_back("small", "large", passages=True), unsure)
+    assert stage.noted == ["small x1", "small x5", "clarify: ambiguous"]
+    assert (outcome.action, outcome.text, outcome.generation) == (Action.CLARIFY, "Which Lagos?", None)
+    assert not outcome.answered
+    assert outcome.cost == stage.charged
+
+
+def test_the_call_for_the_question_is_counted_and_comes_before_the_decision_is_final() -> None:
+    script: Script = lambda e, i: "Lagos in Nigeria?" if asks_back(e) else unsure(e, i)  # noqa: E731
+    outcome, stage = play(asking_back(prompt=True), script)
+    assert stage.noted == ["small x1", "small x5", "small x1", "clarify: ambiguous"]
+    assert outcome.text == "Lagos in Nigeria?"
+    assert outcome.cost == stage.charged == sum((step.cost for step in outcome.steps), Cost())
+
+
+def asks_back(effect: Generate) -> bool:
+    return "Write one short question" in effect.messages[-1].content
+
+
+def test_without_a_call_left_it_is_asked_back_in_fixed_words() -> None:
+    outcome, stage = play(asking_back(prompt=True, budget=Budget(calls=2)), unsure)
+    assert stage.charged.calls == 2
+    assert (outcome.action, outcome.text) == (Action.CLARIFY, "Which Lagos?")
+    assert "no room" in outcome.decision.detail
+
+
+def test_a_sure_answer_is_given_however_ambiguous_the_question() -> None:
+    outcome, _ = play(asking_back(below=2.0), always("Nigeria"))
+    assert outcome.answered
+
+
+def test_who_was_just_asked_back_is_not_asked_again() -> None:
+    turns = (Message("user", "Where is Lagos?"), Message("assistant", "Which Lagos?"), Message("user", "Any."))
+    stage = Play(unsure)
+    outcome = stage.run(answer(asking_back(), Question(turns)))
+    assert outcome.action is Action.ABSTAIN
+
+
+def test_a_signal_that_is_missing_tells_of_no_ambiguity() -> None:
+    outcome, _ = play(asking_back(), lambda e, i: "Nigeria" if drafting(e) else DOWN)
+    assert outcome.action is Action.ABSTAIN
+
+
+def test_a_declined_draft_of_an_ambiguous_question_is_asked_back_as_that() -> None:
+    outcome, _ = play(asking_back(), lambda e, i: DECLINED["refused"] if drafting(e) else unsure(e, i))
+    assert (outcome.action, outcome.decision.reason) == (Action.CLARIFY, "ambiguous")
+
+
+# --- retrieving first --------------------------------------------------------------------------------------------
+
+
+def first(when: Any, *names: str, **changes: Any) -> Plan:
+    return plan(*names, passages=True, retrieve_first=when, **changes)
+
+
+def test_a_policy_may_search_before_the_first_draft() -> None:
+    outcome, stage = play(first("always"), lambda e, i: "Nigeria")
+    assert stage.noted == ["search", "small x1 reading", "small x5 reading", "answer: confident"]
+    assert outcome.decision.stage.key == "small/with_passages/tier0"
+    assert outcome.cost == stage.charged
+    assert outcome.passages == FOUND
+
+
+@pytest.mark.parametrize(
+    ("text", "fresh"),
+    [("Where is Lagos?", False), ("Who is the president of Nigeria?", True), ("What is the weather in Lagos?", True)],
+)
+def test_a_policy_may_search_first_for_what_changes_with_time_alone(text: str, fresh: bool) -> None:
+    made, question, stage = first("fresh"), Question.from_text(text), Play(always("Nigeria"))
+    stage.run(answer(made, question))
+    assert made.begins_with_passages(question) is fresh
+    assert (stage.noted[0] == "search") is fresh
+    assert not first("never").begins_with_passages(question)
+    assert not plan(retrieve_first="always").begins_with_passages(question), "there is no such route"
+
+
+def test_where_nothing_is_found_first_it_begins_with_a_closed_book_and_says_so() -> None:
+    outcome, stage = play(first("always"), always("Nigeria"), found=())
+    assert stage.noted == ["search", "small x1", "small x5", "answer: confident"]
+    assert outcome.decision.detail == "retrieve: no passage was found"
+    assert outcome.cost == stage.charged
+    outcome, stage = play(first("always"), unsure, found=())
+    assert stage.noted[-1] == "abstain: no_passages"
+    assert outcome.decision.detail == "retrieve: no passage was found"
+
+
+def test_that_nothing_was_found_first_is_said_of_the_answer_however_many_steps_later() -> None:
+    outcome, _ = play(
+        first("always", "small", "large"), lambda e, i: "Nigeria" if e.upstream == "large" else unsure(e, i), found=()
+    )
+    assert (outcome.text, outcome.upstream) == ("Nigeria", "large")
+    assert outcome.decision.detail == "retrieve: no passage was found"
+
+
+def test_a_prompt_that_passages_made_too_long_is_no_reason_to_fail() -> None:
+    too_long = UpstreamError("small", "HTTP 400", status=400)
+    outcome, stage = play(first("always"), lambda e, i: too_long if reading(e) else "Nigeria")
+    assert outcome.text == "Nigeria"
+    assert "HTTP 400" in outcome.decision.detail
+    assert outcome.cost == stage.charged
+    with pytest.raises(UpstreamError, match="is down"):
+        play(first("always"), lambda e, i: DOWN)
+
+
+def test_an_unsure_first_draft_of_a_cautious_policy_goes_on_to_retrieve() -> None:
+    tiers = ((DraftSource(cautious=True), SamplesSource(n=5, seed=1), MeaningsSource()),)
+    script: Script = lambda e, i: "Nigeria" if reading(e) or e.n > 1 else "I don't know."  # noqa: E731
+    outcome, stage = play(plan(passages=True, tiers=tiers), script)
+    assert [note for note in stage.noted if ":" in note] == ["retrieve: model_declined", "answer: confident"]
+    assert "only if you are sure" in stage.sent[0].messages[-1].content
+    assert "only if you are sure" not in stage.sent[2].messages[-1].content
+    assert outcome.text == "Nigeria"
+    outcome, _ = play(plan(tiers=tiers, rule=ThresholdRule(answer_at=0.0)), script)
+    assert (outcome.action, outcome.decision.reason) == (Action.ABSTAIN, "model_declined")
+
+
+# --- what can fail, and what is said of it -----------------------------------------------------------------------
+
+TIMED_OUT = UpstreamTimeout("large", "did not answer before the deadline")
+REFUSING = Generation("I will not.", refusal="I will not.")
+PAIR = (Passage("a", "Lagos lies in Nigeria."), Passage("b", "Lagos lies in Portugal."))
+
+
+def torn(effect: Generate, place: int) -> Said:
+    """What is said of passages that contradict each other: now the one, now the other."""
+    return ("Nigeria", "Portugal")[place % 2]
+
+
+def refusing_above(effect: Generate, place: int) -> Said:
+    return REFUSING if effect.upstream == "large" else unsure(effect, place)
+
+
+@pytest.mark.parametrize(
+    ("made", "script", "found", "reason", "detail"),
+    [
+        (plan(passages=True), unsure, None, "retriever_failed", "retrieve: the retriever 'world' is down"),
+        (plan(passages=True), unsure, (), "no_passages", "retrieve: no passage was found"),
+        (plan(passages=True), torn, PAIR, "uncertain", ""),
+        (
+            plan("small", "large"),
+            lambda e, i: TIMED_OUT if e.upstream == "large" else unsure(e, i),
+            (),
+            "upstream_timeout",
+            "escalate: upstream 'large': did not answer before the deadline",
+        ),
+        (plan("small", "large"), refusing_above, (), "model_declined", ""),
+        (plan("small", "large", passages=True, prices={}), unsure, FOUND, "uncertain", ""),
+        (plan("small", "large", passages=True, budget=Budget(calls=2)), unsure, FOUND, "budget_spent", ""),
+        (plan(budget=Budget(tokens=5)), unsure, FOUND, "budget_spent", ""),
+    ],
+    ids=[
+        "retriever down", "retriever empty", "passages contradict", "strong model times out", "strong model refuses",
+        "prices missing", "budget too small for any way", "budget too small for a draft",
+    ],
+)  # fmt: skip
+def test_whatever_fails_it_is_refused_with_a_reason_that_names_it(
+    made: Plan, script: Script, found: tuple[Passage, ...] | None, reason: str, detail: str
+) -> None:
+    stage = Searchless(script) if found is None else Play(script, found)
+    routes = {**made.routes, Action.ABSTAIN: AbstainRoute()}
+    outcome = stage.run(answer(dataclasses.replace(made, routes=routes), ASKED))
+    assert outcome.action is Action.ABSTAIN
+    assert (outcome.decision.reason, outcome.decision.detail) == (reason, detail)
+    assert outcome.text == refusal(reason, "en")
+    assert outcome.cost == stage.charged
+
+
+class Searchless(Play):
+    """No search works."""
+
+    def perform(self, effect: Effect) -> Any:
+        if isinstance(effect, Retrieve):
+            raise search_failed(effect, UpstreamError(effect.retriever, "is down"))
+        return super().perform(effect)
+
+
+# --- anyone's routes and rules -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class AnyRoute:
+    """Goes to a round of its choice, ends, or fails, as it was told."""
+
+    action: Action
+    does: str
+
+    def open(self, round_: Round) -> bool:
+        return True
+
+    def follow(self, round_: Round, evidence: Evidence, decision: Decision) -> Flow[Round | Ending]:
+        yield from ()
+        if self.does == "fails":
+            raise EvidenceUnavailable("this way leads nowhere")
+        if self.does == "ends":
+            return Ending("over")
+        further = round_.number + 1
+        asked = ("again", "other")[further % 2] if self.does == "alternates" else self.does
+        if self.does == "new":
+            asked = str(further)
+        return dataclasses.replace(round_, number=further, messages=(Message("user", asked),), cost=Cost())
+
+
+@dataclass(frozen=True)
+class AnyRule:
+    """Chooses what it was told, in turn, whether it is open or not."""
+
+    choices: tuple[Action, ...]
+
+    def decide(self, confidence: Confidence, stage: Stage, open_actions: frozenset[Action]) -> Decision:
+        place = int(confidence.p * 1000) + len(open_actions)
+        return Decision(self.choices[place % len(self.choices)], "uncertain", stage, confidence)
+
+
+WAYS = st.sampled_from(["again", "other", "alternates", "new", "ends", "fails"])
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    routes=st.dictionaries(st.sampled_from([a for a in Action if a is not Action.GATHER]), WAYS),
+    choices=st.lists(st.sampled_from(list(Action)), min_size=1, max_size=4).map(tuple),
+    said=st.lists(st.sampled_from(["Nigeria", "Ghana", "", DECLINED["refused"], CUT]), min_size=1, max_size=7),
+    lazy=st.booleans(),
+)
+def test_whatever_routes_and_rules_do_it_ends_and_asks_no_round_twice(
+    routes: dict[Action, str], choices: tuple[Action, ...], said: list[Said], lazy: bool
+) -> None:
+    turn = iter(range(10**6))
+    made = plan("small", "large", passages=True, lazy=lazy, rule=AnyRule(choices))
+    foreign = {action: AnyRoute(action, does) for action, does in routes.items()}
+    made = dataclasses.replace(made, routes={**made.routes, **foreign}, clarify_below={"vote_share": 0.5})
+    stage = Play(lambda effect, place: said[next(turn) % len(said)])
+    outcome = stage.run(answer(made, ASKED))
+    assert outcome.action in ENDS
+    assert outcome.action is outcome.decision.action
+    assert len(outcome.steps) <= 65
+    assert outcome.cost == stage.charged
+    drafts = [(effect.upstream, effect.messages) for effect in stage.sent if drafting(effect)]
+    assert len(drafts) == sum(drafts.index(each) == place for place, each in enumerate(drafts)), "a round came twice"
+
+
+def test_a_round_that_was_visited_before_closes_the_way_to_it() -> None:
+    routes = {**plan().routes, Action.ESCALATE: AnyRoute(Action.ESCALATE, "again")}
+    outcome, stage = play(plan(routes=routes), unsure)
+    assert [note for note in stage.noted if ":" in note] == ["escalate: uncertain"] * 2 + ["abstain: uncertain"]
+    assert outcome.decision.detail == "escalate: visited before"
+
+
+def test_a_rule_that_chooses_what_is_not_open_abstains() -> None:
+    outcome, _ = play(plan(rule=AnyRule((Action.ESCALATE,))), unsure)
+    assert outcome.action is Action.ABSTAIN
+    assert outcome.decision.detail == "the rule chose to escalate, which is not open"
+
+
+@pytest.mark.parametrize(("action", "text"), [(Action.ANSWER, "I do not know."), (Action.ABSTAIN, "")])
+def test_an_ending_that_fails_is_an_abstention(action: Action, text: str) -> None:
+    routes = {**plan().routes, action: AnyRoute(action, "fails")}
+    outcome, _ = play(plan(routes=routes), always("Nigeria") if action is Action.ANSWER else unsure)
+    assert (outcome.action, outcome.text) == (Action.ABSTAIN, text)
+    assert "this way leads nowhere" in outcome.decision.detail
+
+
+def test_no_more_is_asked_side_by_side_than_the_budget_allows() -> None:
+    outcome, stage = play(plan(budget=Budget(fan_out=4)), unsure)
+    assert [effect.n for effect in stage.sent] == [1]
+    reading = next(each for each in outcome.steps[0].signals.readings if each.signal == "vote_share")
+    assert "fan_out allows 4" in (reading.missing or "")
+
+
+def test_a_hedged_answer_is_an_abstention_outside_the_promise() -> None:
+    routes = {**plan().routes, Action.ABSTAIN: AbstainRoute("No.", hedge_above=0.0)}
+    outcome, _ = play(plan(routes=routes), unsure)
+    assert (outcome.action, outcome.hedged, outcome.generation) == (Action.ABSTAIN, True, None)
+    assert not outcome.answered
+    assert outcome.text == "I am not sure, but it may be: Ghana"

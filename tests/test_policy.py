@@ -55,9 +55,18 @@ rule:
 routes:
   retrieve:
     retriever: world
+    by: self_certainty
     prompt: with_passages
     k: 2
+    arbitrate: true
+    fetch: 9
+    first: fresh
   escalate: true
+  clarify:
+    below: {vote_share: 0.2}
+    prompt: clarify
+    upstream: large
+    text: Which one?
 retrievers:
   world:
     kind: bm25
@@ -68,12 +77,21 @@ embedders:
 judges:
   entails:
     kind: mine_too
-abstain: I do not know.
+people:
+  desk:
+    kind: webhook
+abstain:
+  texts: {en: I do not know.}
+  language: de
+  evidence: false
+  hedge_above: 0.4
+  person: ann
 budget:
   calls: 10
   tokens: 1000
   seconds: 30
   money: 0.5
+  fan_out: 16
 on_failure: abstain
 on_void: serve
 certificate:
@@ -90,12 +108,12 @@ certificate:
 """
 LINES = FULL.splitlines()
 ROOT = "name: mine"
-OF_ITS_KIND = {"price", "timeout", "kind"}
+OF_ITS_KIND = {"price", "timeout", "kind", "path"}
 """Keys of an endpoint: what else stands there is for its kind to check."""
-NAMES = {"small", "large", "world", "vectors", "entails", "small/closed_book", "large/with_passages"}
+NAMES = {"small", "large", "world", "vectors", "entails", "desk", "small/closed_book", "large/with_passages"}
 ENDPOINTS = {
     number
-    for section, last in (("upstreams:", "ladder:"), ("embedders:", "judges:"), ("judges:", "abstain:"))
+    for section, last in (("upstreams:", "ladder:"), ("retrievers:", "abstain:"))
     for number, line in enumerate(LINES, 1)
     if LINES.index(section) + 1 < number and not any(above.startswith(last) for above in LINES[:number])
 }
@@ -127,14 +145,14 @@ def refusal(folder: Path, text: str) -> ConfigError:
     return caught.value
 
 
-@pytest.mark.parametrize("name", ["balanced", "strict", "cost-saver"])
+@pytest.mark.parametrize("name", ["balanced", "strict", "cost-saver", "rag", "agents"])
 def test_shipped_policies_read(name: str) -> None:
     file = read(find(name))
     assert file.policy.name == name == file.path.stem
     assert file.policy.certificate is None or file.policy.certificate.bound <= file.policy.promise.max_error
 
 
-APART = {"upstreams", "retrievers", "embedders", "judges"}
+APART = {"upstreams", "retrievers", "embedders", "judges", "people"}
 
 
 def test_every_value_is_read_as_written(folder: Path) -> None:
@@ -262,6 +280,7 @@ def test_a_missing_key_is_named_with_the_line_of_what_lacks_it(old: str, key: st
         ("  vectors:", "  small:", "name of an endpoint 'small' stands twice", "upstreams:"),
         ("  entails:", "  vectors:", "name of an endpoint 'vectors' stands twice", "upstreams:"),
         ("tiers: [[draft], ", "tiers: [[samples, draft], ", "'samples' stands twice", "tiers:"),
+        ("[samples, meanings]]", "[samples], [samples]]", "'samples' stands twice", "tiers:"),
         ("tiers: [[draft], ", "tiers: [[], ", "must start with 'draft'", "tiers:"),
         (
             "signals: [vote_share]",
@@ -269,7 +288,13 @@ def test_a_missing_key_is_named_with_the_line_of_what_lacks_it(old: str, key: st
             "the signal 'vote_share' stands twice",
             "signals:",
         ),
-        ("kind: bm25", "kind: pocket_world", "'path' goes with kind 'bm25'", "world:"),
+        ("fetch: 9", "fetch: 1", "it is at least 'k'", "  retrieve:"),
+        ("first: fresh", "first: frehs", "did you mean 'fresh'", "first: fresh"),
+        ("{vote_share: 0.2}", "{vote_shar: 0.2}", "'vote_shar' is not among the signals", "below:"),
+        ("{vote_share: 0.2}", "{}", "at least 1", "below:"),
+        ("    text: Which", "    texts: Which", "did you mean 'text'", "    text: Which"),
+        ("hedge_above: 0.4", "hedge_above: 1.5", "less than or equal to 1", "hedge_above: 0.4"),
+        ("fan_out: 16", "fan_out: 0", "greater than or equal to 1", "fan_out: 16"),
         ("answer_at: 0.8", "answer_at: 1.2", "less than or equal to 1", "answer_at: 0.8"),
         ("wrong: 2.0", "wrong: -1", "greater than or equal to 0", "wrong: 2.0"),
         ("abstain: 0.25", "abstain: 0", "greater than 0", "abstain: 0.25"),
@@ -283,6 +308,40 @@ def test_what_cannot_be_promised_or_run_is_refused(old: str, new: str, said: str
     error = refusal(folder, swapped(old, new))
     assert said in str(error)
     assert error.where == f"{folder / 'mine.yaml'}:{line_of(at)}"
+
+
+def test_evidence_stands_again_where_more_samples_are_drawn_and_nowhere_else(folder: Path) -> None:
+    growing = swapped("    n: 5\n", "    n: [2, 3]\n")
+
+    def tiers(text: str) -> str:
+        return growing.replace("tiers: [[draft], [samples, meanings]]", f"tiers: {text}")
+
+    again = "[[draft], [samples, meanings], [samples, meanings]]"
+    assert read(written(folder, tiers(again))).policy.tiers[1:] == (("samples", "meanings"),) * 2
+    for wrong, name in (
+        ("[[draft], [samples, meanings], [meanings]]", "meanings"),
+        ("[[draft], [samples, samples]]", "samples"),
+        ("[[draft], [samples], [samples, draft, draft]]", "draft"),
+    ):
+        assert f"{name!r} stands twice" in str(refusal(folder, tiers(wrong)))
+
+
+def test_one_refusal_for_all_languages_beside_others_is_refused(folder: Path) -> None:
+    error = refusal(folder, swapped("  language: de", "  text: No."))
+    assert "give one of the two" in str(error)
+    assert error.where == f"{folder / 'mine.yaml'}:{LINES.index('abstain:') + 1}"
+
+
+def test_keys_that_came_later_change_no_fingerprint_while_they_are_not_used(folder: Path) -> None:
+    plain = FULL[: FULL.index("    fetch: 9")] + FULL[FULL.index("  escalate: true") :]
+    plain = plain[: plain.index("  clarify:")] + plain[plain.index("retrievers:") :]
+    plain = plain[: plain.index("abstain:\n")] + "abstain: No.\n" + plain[plain.index("budget:") :]
+    for line in ("  fan_out: 16\n", "    by: self_certainty\n", "    arbitrate: true\n"):
+        plain = plain.replace(line, "")
+    dumped = read(written(folder, plain)).policy.model_dump(mode="json")
+    assert dumped["routes"] == {"retrieve": {"retriever": "world", "prompt": "with_passages", "k": 2}, "escalate": True}
+    assert dumped["abstain"] == "No."
+    assert "fan_out" not in dumped["budget"]
 
 
 def test_a_certificate_for_exactly_the_promise_holds(folder: Path) -> None:
@@ -315,17 +374,30 @@ BEARING = {
     "gather_above: 0.1": "gather_above: 0.2",
     "otherwise: [retrieve, escalate]": "otherwise: [escalate, retrieve]",
     "retriever: world": "retriever: wide",
+    "by: self_certainty": "by: mean_logprob",
+    "arbitrate: true": "arbitrate: false",
     "prompt: with_passages": "prompt: pocket_with_passages",
     "k: 2": "k: 3",
+    "fetch: 9": "fetch: 10",
+    "first: fresh": "first: always",
+    "below: {vote_share: 0.2}": "below: {vote_share: 0.3}",
+    "prompt: clarify": "prompt: null",
+    "upstream: large": "upstream: small",
+    "text: Which one?": "text: Which?",
     "escalate: true": "escalate: false",
     "path: passages.jsonl": "path: other.jsonl",
     "kind: hashed_ngrams": "kind: other",
     "kind: mine_too": "kind: other",
-    "abstain: I do not know.": "abstain: I cannot say.",
+    "texts: {en: I do not know.}": "texts: {en: I cannot say.}",
+    "language: de": "language: fr",
+    "evidence: false": "evidence: true",
+    "hedge_above: 0.4": "hedge_above: 0.5",
+    "person: ann": "person: bob",
     "calls: 10": "calls: 11",
     "tokens: 1000": "tokens: 1001",
     "seconds: 30": "seconds: 31",
     "money: 0.5": "money: 0.6",
+    "fan_out: 16": "fan_out: 17",
     "on_failure: abstain": "on_failure: pass_through",
     "on_void: serve": "on_void: abstain",
 }
@@ -344,7 +416,13 @@ def test_the_fingerprint_tests_change_every_line_of_the_whole_schema() -> None:
     assert set(yaml.safe_load(FULL)) == set(Policy.model_fields)
     leaves = [f"{line}\n" for line in LINES[2 : LINES.index("certificate:")] if not line.endswith(":")]
     of_one_value = [leaf for leaf in leaves if not any(old in leaf for old in BEARING)]
-    assert of_one_value == ["  wrong: 2.0\n", "  abstain: 0.25\n", "  kind: threshold\n", "    kind: bm25\n"]
+    assert of_one_value == [
+        "  wrong: 2.0\n",
+        "  abstain: 0.25\n",
+        "  kind: threshold\n",
+        "    kind: bm25\n",
+        "    kind: webhook\n",
+    ]
 
 
 def test_the_fingerprint_does_not_change_with_what_only_names_or_vouches(folder: Path) -> None:
@@ -355,6 +433,8 @@ def test_the_fingerprint_does_not_change_with_what_only_names_or_vouches(folder:
         swapped("for these tests", "for nothing"),
         swapped("errors: 30", "errors: 29"),
         swapped("wrong: 2.0", "wrong: 3.0"),  # prices choose among policies when they are tuned
+        swapped("kind: webhook", "kind: pager"),  # whoever is handed a question changes no answer
+        swapped("path: passages.jsonl", "path: passages.jsonl\n    timeout: 3"),
         without_certificate,
         yaml.safe_dump(yaml.safe_load(FULL), sort_keys=False),
     )
@@ -378,7 +458,7 @@ def test_find_takes_paths_as_they_are_and_suggests_the_nearest_shipped_name(tmp_
     for misspelt, nearest in (("balancd", "balanced"), ("cost_saver", "cost-saver"), ("strickt", "strict")):
         with pytest.raises(UnknownName, match=f"did you mean '{nearest}'"):
             find(misspelt)
-    with pytest.raises(UnknownName, match="known: balanced, cost-saver, strict"):
+    with pytest.raises(UnknownName, match="known: agents, balanced, cost-saver, rag, strict"):
         find("zzz")
 
 
@@ -411,3 +491,10 @@ def test_no_change_of_a_line_raises_anything_but_a_config_error(folder: Path, li
 @given(st.sampled_from(sorted(yaml.safe_load(FULL))), DATA)
 def test_no_value_of_any_shape_raises_anything_but_a_config_error(folder: Path, key: str, value: Any) -> None:
     harmless(folder, yaml.safe_dump(yaml.safe_load(FULL) | {key: value}, allow_unicode=True))
+
+
+def test_passages_that_nobody_looks_for_tell_of_no_ambiguity(folder: Path) -> None:
+    text = FULL.replace("below: {vote_share: 0.2}", "below: {passages_agree: 0.5}").replace("    fetch: 9\n", "")
+    text = text.replace("signals: [", "signals: [passages_agree, ")
+    with pytest.raises(ConfigError, match="unless 'fetch' looks for more passages"):
+        read(written(folder, text))

@@ -313,3 +313,25 @@ def test_the_plan_of_a_policy_knows_every_price() -> None:
     gateway = load_gateway("balanced")
     assert gateway.plan.prices == {name: upstream.price for name, upstream in gateway.world.upstreams.items()}
     gateway.close()
+
+
+@pytest.mark.parametrize("width", [3, 4])
+def test_no_request_fans_out_wider_than_the_budget_allows(width: int) -> None:
+    purse = Purse.of(Budget(fan_out=3), PRICES)
+    side_by_side: Flow[Any] = together(generate(ASKED) for _ in range(width))
+    one_request: Flow[Any] = generate(dataclasses.replace(ASKED, n=width))
+    for flow, what in ((side_by_side, "requests side by side"), (one_request, "answers to one request")):
+        if width == 3:
+            next(metered(flow, purse))
+            continue
+        with pytest.raises(EvidenceUnavailable, match=f"it takes 4 {what}: the budget's fan_out allows 3"):
+            next(metered(flow, purse))
+    assert not purse.short, "it is no matter of what is left"
+
+
+def test_flows_side_by_side_are_held_to_the_same_width() -> None:
+    wide: Flow[Any] = together([together(generate(ASKED) for _ in range(4))])
+    begun = next(metered(wide, Purse.of(Budget(fan_out=3), PRICES)))
+    assert isinstance(begun, Together)
+    with pytest.raises(EvidenceUnavailable, match="side by side"):
+        next(begun.flows[0])

@@ -28,7 +28,7 @@ from gate.terminal import (
     way,
 )
 from gate.traces import TraceRecord
-from gate.types import Confidence, Contribution, Cost, Outcome, Question
+from gate.types import Action, Confidence, Contribution, Cost, Outcome, Passage, Question
 from tests.scripted import Scripted, always, plan_over, world_of
 
 
@@ -173,3 +173,26 @@ def test_a_certificate_of_all_questions_names_no_segment() -> None:
         )
         named = dataclasses.replace(gateway, policy=gateway.policy.model_copy(update={"certificate": certificate}))
         assert f"({on}): at most" in certificate_line(named)
+
+
+def test_the_sources_of_an_answer_are_listed_and_those_that_bear_it_starred() -> None:
+    outcome, _ = outcome_of("Nigeria [1]")
+    found = (
+        Passage("a", "text", title="Lagos [bold]", source="cities.md", start=40),
+        Passage("b", "text", source="https://x.org/b"),
+        Passage("c", "text"),
+    )
+    text = shown(outcome_panel(dataclasses.replace(outcome, passages=found, cited=("a", "c"))))
+    for line in ("[1]*  Lagos [bold], cities.md at 40", "[2]   https://x.org/b", "[3]*  c"):
+        assert line in text
+    assert "source" not in shown(outcome_panel(outcome))
+
+
+def test_a_question_asked_back_and_an_unsure_answer_are_titled_as_what_they_are() -> None:
+    outcome, _ = outcome_of("Nigeria")
+    asked_back = dataclasses.replace(outcome, action=Action.CLARIFY, text="Which Lagos?", generation=None)
+    assert "clarify" in shown(outcome_panel(asked_back)).splitlines()[0]
+    unsure = dataclasses.replace(outcome, action=Action.ABSTAIN, hedged=True, reference="case-7", generation=None)
+    text = shown(outcome_panel(unsure))
+    assert "abstain, unsure answer shown" in text.splitlines()[0]
+    assert "with a person: case-7" in text

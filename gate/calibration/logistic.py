@@ -13,25 +13,28 @@ deviations under the fit's covariance.
 
 A value beyond what was seen in fitting counts as the nearest one that was, and what it would have added beyond that
 widens the interval instead. A stage may bend z at the end (`gate.calibration.recalibration`).
+
+The same form foretells of each way on from a stage whether the answer it brings will be right (`Way`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Literal
 
 import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from gate.calibration.ellipsoid import Ellipsoid
 from gate.calibration.recalibration import Recalibration
 from gate.errors import ConfigError, StaleCalibrator
-from gate.types import Confidence, Contribution, SignalVector, Stage
+from gate.types import Action, Confidence, Contribution, Prospect, SignalVector, Stage
 
 _MARGIN = 0.1
 """How far beyond the range seen in fitting a signal may lie, as a share of that range."""
@@ -119,6 +122,40 @@ class StageWeights(BaseModel):
         return self
 
 
+class Way(BaseModel):
+    """What one way on from a stage comes to."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    success: StageWeights | None = None
+    """Foretells whether the answer it brings is right; None where it brings none, and the draft's own p speaks."""
+    cost: tuple[tuple[Finite, Finite], ...] = Field(min_length=1)
+    """(p, US dollars): what questions of that p came to cost from there on; between them it is interpolated."""
+
+    def expected_cost(self, p: float) -> float:
+        return float(self.expected_costs(np.array([p]))[0])
+
+    def expected_costs(self, p: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """The same for many: [n] to [n]."""
+        x, y = np.array(self.cost).T
+        return np.asarray(np.interp(p, x, y), dtype=np.float64)
+
+
+class Ways(BaseModel):
+    """What the ways on come to, for a rule that reckons with these prices of a wrong answer and of an abstention.
+
+    ``stages``: for each stage's key its ways, as ``gather``, ``retrieve``, ``escalate:<upstream>``.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    wrong: Positive
+    abstain: Positive
+    prices: dict[str, tuple[float, float]] = {}
+    """What the upstreams charged then, in US dollars a million tokens, prompt and completion."""
+    stages: dict[str, dict[str, Way]]
+
+
 class LogisticCalibrator(BaseModel):
     """A fitted calibrator, as its JSON file holds it."""
 
@@ -130,6 +167,8 @@ class LogisticCalibrator(BaseModel):
     stages: dict[str, StageWeights]
     fitted_on: Mapping[str, str] = {}
     """Fingerprints of what ran when the data was gathered: ``upstream:<name>``, ``prompt:<name>``, ``retriever``."""
+    ways: Ways | None = None
+    """What the ways on come to, where the rule asks for that."""
 
     @model_validator(mode="after")
     def _complete(self) -> LogisticCalibrator:
@@ -170,10 +209,9 @@ class LogisticCalibrator(BaseModel):
         if fitted is None or tuple(r.signal for r in vector.readings) != self.signals:
             raise StaleCalibrator(f"the calibrator was not fitted for stage {stage.key!r} with these signals")
         terms = list(_terms(fitted, vector))
-        z = fitted.intercept + math.fsum(term.added for term in terms)
+        z = _z(fitted, terms)
         spread = 1.96 * _deviation(fitted, [term.x for term in terms]) + math.fsum(term.excess for term in terms)
-        bent = [fitted.recalibration.apply(end) if fitted.recalibration else end for end in (z - spread, z, z + spread)]
-        low, p, high = map(sigmoid, bent)
+        low, p, high = (sigmoid(_bent(fitted, end)) for end in (z - spread, z, z + spread))
         return Confidence(
             p=p,
             low=low,
@@ -181,7 +219,16 @@ class LogisticCalibrator(BaseModel):
             contributions=tuple(Contribution(term.signal, term.added) for term in terms),
             base=fitted.intercept,
             out_of_distribution=_outside(fitted, vector, terms),
+            prospects=tuple(self._prospects(vector, stage, p)),
         )
+
+    def _prospects(self, vector: SignalVector, stage: Stage, p: float) -> Iterator[Prospect]:
+        for name, way in (self.ways.stages.get(stage.key, {}) if self.ways else {}).items():
+            action, _, target = name.partition(":")
+            success = p
+            if way.success is not None:
+                success = sigmoid(_bent(way.success, _z(way.success, _terms(way.success, vector))))
+            yield Prospect(Action(action), success, way.expected_cost(success), target)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +241,14 @@ class _Term:
     """Standardised, clamped; None when missing."""
     excess: float = 0.0
     """What a value beyond the range seen would have added more, either way."""
+
+
+def _z(fitted: StageWeights, terms: Iterable[_Term]) -> float:
+    return fitted.intercept + math.fsum(term.added for term in terms)
+
+
+def _bent(fitted: StageWeights, z: float) -> float:
+    return fitted.recalibration.apply(z) if fitted.recalibration else z
 
 
 def _terms(fitted: StageWeights, vector: SignalVector) -> Iterator[_Term]:

@@ -24,6 +24,7 @@ def explanation(record: TraceRecord) -> dict[str, Any]:
         "steps": [_step(step) for step in record.steps],
         "cost": _cost(record.cost),
         "error": record.error,
+        **(beside(record.outcome) if record.outcome else {}),
     }
 
 
@@ -38,6 +39,32 @@ def outcome_explanation(outcome: Outcome) -> dict[str, Any]:
         "steps": [_step(step) for step in outcome.steps],
         "cost": _cost(outcome.cost),
     }
+
+
+def sources(outcome: Outcome) -> list[dict[str, Any]]:
+    """The passages behind an outcome: where they are from, none of their text, and whether they bear the answer."""
+    return [
+        {
+            "id": passage.id,
+            "title": passage.title,
+            "source": passage.source,
+            "start": passage.start,
+            "cited": passage.id in outcome.cited,
+        }
+        for passage in outcome.passages
+    ]
+
+
+def beside(outcome: Outcome) -> dict[str, Any]:
+    """What came of a question beside an answer: whether it was given unsure, who has it, and what was shown for it."""
+    made: dict[str, Any] = {}
+    if outcome.hedged:
+        made["hedged"] = True
+    if outcome.reference:
+        made["reference"] = outcome.reference
+    if outcome.passages and not outcome.answered:
+        made["found"] = [passage.id for passage in outcome.passages]
+    return made
 
 
 def _step(step: Step) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 A request's unknown fields are kept and forwarded to the upstream; the ``gate`` object is consumed here. Known fields
 must have their JSON type: ``"1"``, ``true`` and ``2.0`` are no integers. A null is a field that was left out. An
-abstention is a normal completion whose text stands in ``message.refusal``.
+abstention is a normal completion whose text stands in ``message.refusal``; a question asked back, and an answer that is
+marked as unsure, stand in ``message.content``. Wherever nothing was answered, a ``gate`` object says why.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gate.errors import ConfigError, GateError, RequestError, UnknownName, UpstreamError, UpstreamTimeout
-from gate.log.explain import explanation
+from gate.log.explain import beside, explanation, sources
+from gate.proxy.url_citations import url_citations
 from gate.traces import TraceRecord
-from gate.types import Budget, Generation, Message, Outcome, Question, TokenLogprob
+from gate.types import Action, Budget, Generation, Message, Outcome, Question, TokenLogprob
 
 _ROLES = ("system", "developer", "user", "assistant", "tool", "function")
 _OURS = frozenset({"messages", "model", "stream", "stream_options", "n", "gate"})
@@ -188,29 +190,45 @@ def completion(request: ChatRequest, outcome: Outcome, record: TraceRecord) -> d
         ],
         "usage": usage(outcome),
     }
-    return made | ({"gate": explanation(record)} if request.explain else {})
+    return made | _told(request, outcome, record)
+
+
+def _explained(outcome: Outcome, record: TraceRecord) -> dict[str, Any]:
+    return {**explanation(record), "passages": sources(outcome)}
+
+
+def _told(request: ChatRequest, outcome: Outcome, record: TraceRecord) -> dict[str, Any]:
+    """The ``gate`` object: the whole decision where it was asked for, and why, wherever nothing was answered."""
+    if request.explain:
+        return {"gate": _explained(outcome, record)}
+    if outcome.answered:
+        return {}
+    return {"gate": {"action": outcome.action.value, "reason": outcome.decision.reason, **beside(outcome)}}
 
 
 def chunks(request: ChatRequest, outcome: Outcome, record: TraceRecord) -> Iterator[bytes]:
     """The same as server-sent events, word by word, ``[DONE]`` last."""
     envelope = _envelope(request, record, "chat.completion.chunk")
-    key = "content" if outcome.answered else "refusal"
+    key = _key(outcome)
 
-    def event(delta: Mapping[str, Any], finish: str | None = None, **more: Any) -> bytes:
+    def event(delta: Mapping[str, Any], finish: str | None = None, told: Mapping[str, Any] = {}, **more: Any) -> bytes:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
-        return _event({**envelope, "choices": [choice | more]})
+        return _event({**envelope, "choices": [choice | more], **told})
 
-    yield event({"role": "assistant", "content": "" if outcome.answered else None})
+    yield event({"role": "assistant", "content": "" if key == "content" else None})
     for piece in _PIECE.findall(outcome.text):
         yield event({key: piece})
     calls = _tool_calls(outcome.generation)
     if calls:
         yield event({"tool_calls": [{"index": place, **call} for place, call in enumerate(calls)]})
+    if cited := url_citations(outcome):
+        yield event({"annotations": cited})
     shown = _logprobs(request, outcome.generation)
-    yield event({}, _finish(outcome), **({"logprobs": shown} if shown else {}))
+    told = {} if request.explain else _told(request, outcome, record)
+    yield event({}, _finish(outcome), told, **({"logprobs": shown} if shown else {}))
     if request.include_usage or request.explain:
         closing = {"choices": [], "usage": usage(outcome)}
-        yield _event({**envelope, **closing, **({"gate": explanation(record)} if request.explain else {})})
+        yield _event({**envelope, **closing, **({"gate": _explained(outcome, record)} if request.explain else {})})
     yield b"data: [DONE]\n\n"
 
 
@@ -250,12 +268,24 @@ def _envelope(request: ChatRequest, record: TraceRecord, kind: str) -> dict[str,
     return {"id": f"chatcmpl-{record.id}", "object": kind, "created": int(time.time()), "model": request.model}
 
 
+def _key(outcome: Outcome) -> str:
+    """Where the text stands in a message: a question asked back and an unsure answer are no refusals."""
+    return "refusal" if outcome.action is Action.ABSTAIN and not outcome.hedged else "content"
+
+
 def _answer(outcome: Outcome) -> dict[str, Any]:
-    if not outcome.answered:
+    if _key(outcome) == "refusal":
         return {"role": "assistant", "content": None, "refusal": outcome.text}
     calls = _tool_calls(outcome.generation)
     content = outcome.text or (None if calls else "")
-    return {"role": "assistant", "content": content, "refusal": None, **({"tool_calls": calls} if calls else {})}
+    cited = url_citations(outcome)
+    return {
+        "role": "assistant",
+        "content": content,
+        "refusal": None,
+        **({"tool_calls": calls} if calls else {}),
+        **({"annotations": cited} if cited else {}),
+    }
 
 
 def _tool_calls(generation: Generation | None) -> list[dict[str, Any]]:
@@ -288,6 +318,11 @@ def headers(policy: str, certificate: str, record: TraceRecord | None, outcome: 
         made["x-gate-decision-id"] = record.id
     if outcome is not None:
         made["x-gate-action"] = outcome.action.value
+        made["x-gate-reason"] = outcome.decision.reason
+        if outcome.hedged:
+            made["x-gate-hedged"] = "true"
+        if outcome.reference:
+            made["x-gate-reference"] = outcome.reference
         if outcome.confidence is not None:
             made["x-gate-confidence"] = f"{outcome.confidence.p:.4f}"
     return {name: re.sub(r"[^ -~]", "?", value) for name, value in made.items()}

@@ -1,4 +1,4 @@
-"""Escalate: ask the next upstream of the ladder the question as it came.
+"""Escalate: ask the next upstream of the ladder, or the one the rule chose, the question as it came.
 
 What was found for the upstream before it did not settle the question: passages that are about something else mislead
 a stronger model more than they help it. It may retrieve in its turn.
@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from gate.effects import Flow
+from gate.errors import EvidenceUnavailable
 from gate.ports import Ending, Evidence, Profile, Round
 from gate.types import Action, Cost, Decision
 
@@ -27,7 +28,10 @@ class EscalateRoute:
 
     def follow(self, round_: Round, evidence: Evidence, decision: Decision) -> Flow[Round | Ending]:
         yield from ()
-        name = self.ladder[self.ladder.index(round_.upstream) + 1]
+        further = self.ladder[self.ladder.index(round_.upstream) + 1 :]
+        name = decision.target or further[0]
+        if name not in further:
+            raise EvidenceUnavailable(f"the ladder does not lead from {round_.upstream!r} to {name!r}")
         return dataclasses.replace(
             round_,
             number=round_.number + 1,
@@ -38,5 +42,7 @@ class EscalateRoute:
             found=round_.passages or round_.found,
             prompt=None,
             closed_book=None,
+            drafted=None,
+            rivals=(),
             cost=Cost(),
         )

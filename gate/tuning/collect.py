@@ -18,14 +18,15 @@ from typing import Any
 
 from gate.drivers import AsyncDriver, Recording
 from gate.drivers.replay import cut_by_budget
-from gate.effects import Ask, Generate, Retrieve, effect_key
+from gate.effects import Generate, Request, effect_key
 from gate.errors import ConfigError, EvidenceUnavailable, GateError, UpstreamError, first_of
 from gate.gateway import Gateway
 from gate.pipeline import Plan
+from gate.routes import RetrieveRoute
 from gate.spending import Purse, Sum, metered
 from gate.traces import TapeEntry
 from gate.tuning.collection import Collection
-from gate.tuning.full_evidence import Seen, full_evidence
+from gate.tuning.full_evidence import Seen, draft_key, full_evidence
 from gate.tuning.remembering import remembered
 from gate.types import Action, Budget, Cost
 
@@ -74,7 +75,7 @@ class _Memory:
                 self._held.setdefault(entry.key, deque()).append(entry)
         self._asked: dict[str, int | None] = {}
 
-    def recall(self, effect: Ask | Retrieve) -> TapeEntry | None:
+    def recall(self, effect: Request) -> TapeEntry | None:
         key = effect_key(effect)
         self._asked[key] = effect.max_tokens if isinstance(effect, Generate) else None
         held = self._held.get(key, deque())
@@ -248,7 +249,7 @@ class _Run:
             self._finish(place, memory, seen)
 
     def _finish(self, place: int, memory: _Memory, seen: tuple[Seen, ...]) -> None:
-        drafts = {each.stage.round_key: each.draft for each in seen}
+        drafts = {draft_key(each.stage): each.draft for each in seen}
         self.collection.finish(place, memory.tape, drafts, memory.cost)
         self.till.saw(memory.cost)
         self.dearest = max(self.dearest, sum(entry.kind == "generate" for entry in memory.tape))
@@ -312,12 +313,16 @@ def _most_calls(plan: Plan) -> int:
     """Of one question's full evidence, retries not counted."""
     books = 2 if Action.RETRIEVE in plan.routes else 1
     rungs = len(plan.ladder) if Action.ESCALATE in plan.routes else 1
-    return rungs * books * sum(plan.calls(tier) for tier in range(len(plan.tiers)))
+    retrieve = plan.routes.get(Action.RETRIEVE)
+    rivals = len(retrieve.others) if isinstance(retrieve, RetrieveRoute) else 0
+    asked_back = len(plan.tiers) if Action.CLARIFY in plan.routes else 0
+    return rungs * (books * (asked_back + sum(plan.calls(tier) for tier in range(len(plan.tiers)))) + rivals)
 
 
 def _check_same(gateway: Gateway, collection: Collection) -> None:
     """What was collected must be what would be collected now, or a question would be judged by two models."""
-    policy = gateway.policy.model_dump(include={"ladder", "tiers", "evidence", "routes"})
+    apart = {"routes": {"retrieve": {"arbitrate"}}}  # asks nothing of its own
+    policy = gateway.policy.model_dump(include={"ladder", "tiers", "evidence", "routes"}, exclude=apart)
     shape = hashlib.sha256(json.dumps(policy, sort_keys=True).encode()).hexdigest()[:16]
     running = {name: print_ for name, print_ in gateway.running.items() if name not in {"policy", "calibrator", "gate"}}
     running["evidence"] = shape

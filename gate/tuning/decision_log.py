@@ -25,6 +25,7 @@ from gate.errors import ConfigError
 from gate.pipeline import Plan
 from gate.tuning.collection import is_collection
 from gate.tuning.conversations import question_key
+from gate.tuning.full_evidence import draft_key
 from gate.tuning.observing import stages_of
 from gate.tuning.splits import Shares
 from gate.tuning.table import Table, TableMaker
@@ -75,7 +76,8 @@ def logged(
     audited_only: bool = False,
     held_back: bool = False,
 ) -> LogTable:
-    """Decisions of a log as a table: all, or those audited, and where ``held_back`` those beside that were abstentions.
+    """Decisions of a log as a table: all, or those audited, and where ``held_back`` those beside of which nothing
+    was let through.
 
     Raises `ConfigError` for a line that is no decision.
     """
@@ -88,7 +90,7 @@ def logged(
         try:
             id_ = str(record["id"])
             audit = audits.get(id_)
-            kept = audit or not audited_only or (held_back and record["action"] == Action.ABSTAIN)
+            kept = audit or not audited_only or (held_back and record["action"] in (Action.ABSTAIN, Action.CLARIFY))
             reason = _add(maker, known, record, audit, shares) if kept else UNCHECKED
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ConfigError(f"not a decision of a log: {_fault(error)}", where=where) from error
@@ -146,18 +148,18 @@ def _add(
     mine = list(takewhile(lambda step: step.stage.key in known, steps))
     if not mine:
         return ELSEWHERE
-    draft = steps[-1].stage.round_key
+    draft = draft_key(steps[-1].stage)
     split = shares.split(_split_key(record)) if shares else ""
     maker.begin(str(record["id"]), audit.segment if audit else "", split, 1 / audit.probability if audit else 1.0)
     for step in mine:
-        maker.cell(
-            step.stage.key,
-            step.readings,
-            audit.correct if audit and step.stage.round_key == draft else None,
-            answerable=step.reason not in ("model_declined", "cut_short"),
-            whole=step.reason != "cut_short",
-            costs=step.cost,
-        )
+        correct = audit.correct if audit and draft_key(step.stage) == draft else None
+        whole, costs = step.reason != "cut_short", step.cost
+        if step.stage.memory:  # it was the likelier of two: of the draft beside it only the readings are told
+            beside = replace(step.stage, memory=False).key
+            maker.cell(beside, step.readings, None, answerable=True, whole=True, costs=costs)
+            costs = (0.0,) * len(costs)
+        answerable = whole and step.reason != "model_declined"
+        maker.cell(step.stage.key, step.readings, correct, answerable=answerable, whole=whole, costs=costs)
     for key in _failed(steps, maker.order):
         maker.fail(key)
     return ""
@@ -179,7 +181,7 @@ def _step(step: Mapping[str, Any]) -> _Step:
     decision, paid = step["decision"], step["cost"]
     stage = decision["stage"]
     return _Step(
-        Stage(stage["upstream"], stage["passages"], stage["tier"]),
+        Stage(stage["upstream"], stage["passages"], stage["tier"], stage.get("memory", False)),
         decision["action"],
         decision["reason"],
         {reading["signal"]: _value(reading) for reading in step["signals"]["readings"]},
@@ -215,7 +217,7 @@ def _failed(steps: Iterable[_Step], stages: Iterable[Stage]) -> set[str]:
         if stage.upstream not in ladder:
             break
         if Action.GATHER in step.tried:
-            failed.add(replace(stage, tier=stage.tier + 1).key)
+            failed.add(Stage(stage.upstream, stage.passages, stage.tier + 1).key)
         if Action.RETRIEVE in step.tried:
             failed.add(Stage(stage.upstream, True).key)
         if Action.ESCALATE in step.tried and (to := opened(ladder, (stage.upstream, stage.passages), Action.ESCALATE)):

@@ -34,6 +34,8 @@ class Fitted:
 
     stages: Mapping[str, StageWeights]
     unseen: Confidences
+    coming: Mapping[str, Bools]
+    """By stage, the questions that it was fitted on, [n]: those that come to it."""
 
     def calibrator(self, signals: tuple[str, ...], fitted_on: Mapping[str, str]) -> LogisticCalibrator:
         return LogisticCalibrator(signals=signals, stages=dict(self.stages), fitted_on=fitted_on)
@@ -60,7 +62,7 @@ def fit_table(table: Table, bounds: Bounds, *, everyone: bool = False, seed: int
     unseen = confidences(stages, table)
     for key, each in made.items():
         unseen[key][0][chosen[key]] = each.unseen
-    return Fitted(stages, unseen)
+    return Fitted(stages, unseen, chosen)
 
 
 def confidences(stages: Mapping[str, StageWeights], table: Table) -> Confidences:
@@ -74,10 +76,13 @@ def _coming(table: Table, first: Mapping[str, StageWeights]) -> dict[str, Bools]
     A stage that few questions come to sees a population of its own, of hard ones: fitted on all it would be too sure.
     """
     everyone, surest, coming = _known(table), np.zeros(len(table)), {}
+    after = surest
     for key, column in table.stages.items():
+        if not column.stage.memory:  # it is on trial together with the draft beside it
+            surest = after
         coming[key] = _nearest(everyone[key], surest)
         p, strange = probabilities(first[key], column.values)
-        surest = np.maximum(surest, np.where(column.there & column.answerable & ~strange, p, 0.0))
+        after = np.maximum(after, np.where(column.there & column.answerable & ~strange, p, 0.0))
     return coming
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from gate.calibration.labels import suspects
 from gate.drivers import AsyncDriver, Recording, World
 from gate.errors import ConfigError, EvidenceUnavailable, GateError, UnknownName, UpstreamError, first_of
+from gate.evidence.citations import MARKER, without_markers
 from gate.guarantees.label_noise import JudgeError
 from gate.pipeline import Plan
 from gate.pocket.world import unit_hash
@@ -24,8 +25,9 @@ from gate.tuning.grading.model import ModelGrader
 from gate.tuning.judge_error import judge_error
 from gate.tuning.label_files import LabelRow
 from gate.tuning.observing import labelled, observed
-from gate.types import Cost
+from gate.types import Cost, Stage
 
+_READING = Stage("", passages=True).round_key
 LOGGED = "log"
 """Grader of labels that came with the questions."""
 
@@ -95,10 +97,22 @@ async def _label(driver: AsyncDriver, by: AnyGrader, row: Collected, answer: str
     """The label and what it cost; the reason where there is none."""
     example = row.example
     try:
-        reply = await driver.run(graded(by, example.question, answer, example.references), Recording())
+        flow = graded(by, example.question, uncited(row, answer), example.references)
+        reply = await driver.run(flow, Recording())
     except (UpstreamError, EvidenceUnavailable) as error:
         return str(error), error.cost or Cost()
     return Label(reply.value.correct, by.name, reply.value.reason), reply.cost
+
+
+def uncited(row: Collected, answer: str) -> str:
+    """The answer without the numbers of passages that it cites, where it was given with passages to read.
+
+    They are no part of it, unless a reference holds such a number too.
+    """
+    reading = {text for key, text in row.answers.items() if key.endswith(_READING)}
+    if answer not in reading or any(MARKER.search(reference) for reference in row.example.references):
+        return answer
+    return without_markers(answer)
 
 
 def _ungraded(collection: Collection, grader: str | None, *, again: bool) -> Iterator[tuple[Collected, str]]:
@@ -236,7 +250,8 @@ def suspect_rows(collection: Collection, plan: Plan) -> list[LabelRow]:
         unseen = fit_table(table, {signal.name: signal.bounds for signal in plan.signals}, everyone=True).unseen
     except ValueError as error:
         raise ConfigError(f"too few labels to tell which look wrong: {error}", where=str(collection.path)) from error
-    for key, column in {column.stage.round_key: (key, column) for key, column in table.stages.items()}.values():
+    judged = {key: column for key, column in table.stages.items() if not column.stage.memory}
+    for key, column in {column.stage.round_key: (key, column) for key, column in judged.items()}.values():
         known = np.flatnonzero(column.there & ~np.isnan(column.correct))
         ranked = suspects(unseen[key][0][known], column.correct[known] == 1.0)
         for place, likely in zip(ranked.indices, ranked.score, strict=True):

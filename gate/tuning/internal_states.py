@@ -35,7 +35,8 @@ def probe_examples(collected: Iterable[Collected], plan: Plan) -> Iterator[Probe
     for one in collected:
         last: dict[str, Seen] = {}
         for seen in seen_of(plan, one):
-            last[seen.stage.round_key] = seen  # the last tier has gathered most
+            if not seen.stage.memory:  # the closed-book round has its states
+                last[seen.stage.round_key] = seen  # the last tier has gathered most
         for key, seen in last.items():
             correct, states = one.correct(seen.draft), seen.evidence.find(HiddenStates)
             if states is not None and correct is not None and not (seen.declined or seen.cut_short):

@@ -10,6 +10,7 @@ from gate.drivers import Recording, ReplayDriver
 from gate.errors import ConfigError, ReplayGap, UnknownName, UpstreamError
 from gate.pipeline import Plan, answer
 from gate.tuning.collection import Collected, Collection
+from gate.tuning.full_evidence import draft_key
 from gate.tuning.judgements import JudgedRow, Judgements, judgements_of
 from gate.tuning.observing import labelled
 from gate.tuning.splits import WITH_TESTS, read_shares
@@ -33,7 +34,7 @@ class Judged:
     @property
     def draft(self) -> str | None:
         """The text the last confidence is about: the answer, or what would have been one."""
-        return self.collected.answers.get(self.outcome.decision.stage.round_key) if self.outcome else None
+        return self.collected.answers.get(draft_key(self.outcome.decision.stage)) if self.outcome else None
 
     @property
     def correct(self) -> bool | None:

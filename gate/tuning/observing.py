@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from gate.drivers import Recording, ReplayDriver
-from gate.pipeline import Plan
+from gate.evidence import ClosedBook
+from gate.pipeline import Plan, stages
 from gate.tuning.collection import Collected, Collection
 from gate.tuning.full_evidence import Seen, full_evidence
 from gate.tuning.table import Row, Table, TableMaker
@@ -43,5 +44,7 @@ def labelled(collection: Collection) -> Iterator[Collected]:
 def stages_of(plan: Plan) -> tuple[Stage, ...]:
     """Every stage that the plan's routes lead to, in the order in which questions come to them."""
     rungs = plan.ladder if Action.ESCALATE in plan.routes else plan.ladder[:1]
-    books = (False, True) if Action.RETRIEVE in plan.routes else (False,)
-    return tuple(Stage(name, passages, tier) for name in rungs for passages in books for tier in range(len(plan.tiers)))
+    asks_memory = (tier for tier, held in enumerate(plan.tiers) if any(s.provides is ClosedBook for s in held))
+    memory = next(asks_memory, None) if plan.arbitrate else None
+    passages = Action.RETRIEVE in plan.routes
+    return stages(rungs, passages=passages, tiers=len(plan.tiers), memory_from=memory)

@@ -16,6 +16,7 @@ from gate.policy import Policy
 PARTS = ("tiers", "evidence", "signals", "calibrator", "rule", "routes", "ladder", "certificate")
 """What tuning may change."""
 _WITH_PATHS = ("upstreams", "embedders", "judges", "retrievers", "evidence")
+_PATHS = ("path", "reranker")
 _WIDTH = 120
 
 
@@ -62,18 +63,22 @@ def _moved(policy: Policy, old: Path, new: Path) -> Policy:
 
 
 def _section(section: Mapping[str, Any], old: Path, new: Path) -> dict[str, Any]:
-    """A section with every ``path`` of its entries made to hold from the new folder."""
-    return {name: {**options, **_path(options.get("path"), old, new)} for name, options in section.items()}
+    """A section with every path of its entries made to hold from the new folder."""
+    return {
+        name: {**options, **{key: path for key in _PATHS for path in _path(options.get(key), old, new)}}
+        for name, options in section.items()
+    }
 
 
-def _path(path: Any, old: Path, new: Path) -> dict[str, str]:
-    if not isinstance(path, str) or Path(path).is_absolute():
-        return {}
+def _path(path: Any, old: Path, new: Path) -> list[str]:
+    """The path from the new folder, where there is one that depends on the folder."""
+    if not isinstance(path, str) or not path or Path(path).is_absolute():
+        return []
     there = (old / path).resolve()
     try:
-        return {"path": Path(os.path.relpath(there, new.resolve())).as_posix()}
+        return [Path(os.path.relpath(there, new.resolve())).as_posix()]
     except ValueError:  # on another drive
-        return {"path": str(there)}
+        return [str(there)]
 
 
 # --- text --------------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol, TypeVar
 
 from gate.drivers.replay import recorded_reply
-from gate.effects import Ask, Effect, Flow, Observe, Retrieve, Together, advance, driven
+from gate.effects import Effect, Flow, Observe, Request, Together, advance, driven
 from gate.traces import TapeEntry
 
 T = TypeVar("T")
@@ -14,7 +14,7 @@ T = TypeVar("T")
 class Memory(Protocol):
     """Replies to one question's requests, from an earlier run that was broken off."""
 
-    def recall(self, effect: Ask | Retrieve) -> TapeEntry | None:
+    def recall(self, effect: Request) -> TapeEntry | None:
         """The reply to this request, once; the same request made again is another one (samples without a seed).
 
         Raises `EvidenceUnavailable` where there is none and none may be asked for.

@@ -25,6 +25,7 @@ from gate.log.jsonl import record_of
 from gate.traces import TraceRecord
 from gate.tuning.decision_log import Audit, LogTable, Records, logged, records
 from gate.tuning.fitting import confidences
+from gate.tuning.full_evidence import draft_key
 from gate.tuning.judgements import JudgedRow, Judgements, judgements_of
 from gate.tuning.table import COSTS, Table
 from gate.tuning.walk import Terrain, walk
@@ -37,6 +38,7 @@ _WITH_TEXT = 200
 _OTHER_WAY = (
     "this policy goes another way than was gone, or on where the log ends, and what it would find was not recorded"
 )
+_OTHERWISE = "without text a policy that asks back or searches first cannot be judged"
 _UNFITTED = "without text only a policy with a fitted calibrator can be judged"
 
 
@@ -130,7 +132,10 @@ class _Judging:
         calibrator = self.gateway.plan.calibrator
         if not len(log.table):
             return
-        if isinstance(calibrator, LogisticCalibrator):
+        plan = self.gateway.plan
+        if plan.clarify_below or plan.retrieve_first != "never":
+            self.gaps.update({_OTHERWISE: len(log.table)})
+        elif isinstance(calibrator, LogisticCalibrator):
             judged, known = _decided(self.gateway, calibrator, log.table)
             self.gaps.update({_OTHER_WAY: int((~known).sum())})
             self._take(judged.where(known), log.recorded[known])
@@ -148,9 +153,10 @@ def _row(record: TraceRecord, outcome: Outcome, audit: Audit | None) -> JudgedRo
     """What was checked is the draft it ended with at the time: the label is another's where it ends with another."""
     if audit is None or not record.steps:
         return JudgedRow(record.id, "", outcome, None, None)
-    checked = record.steps[-1].decision.stage.round_key
-    correct = audit.correct if outcome.decision.stage.round_key == checked else None
-    first = audit.correct if outcome.steps[0].decision.stage.round_key == checked else None
+    checked = draft_key(record.steps[-1].decision.stage)
+    correct = audit.correct if draft_key(outcome.decision.stage) == checked else None
+    opening = outcome.steps[0].decision.stage
+    first = audit.correct if draft_key(opening) == checked and not opening.passages else None
     return JudgedRow(record.id, audit.segment, outcome, correct, first, 1 / audit.probability)
 
 
@@ -160,7 +166,7 @@ def _decided(
     """What the policy decides by the readings alone, and where these tell it: [n]."""
     plan = gateway.plan
     terrain = Terrain.of(table, confidences(calibrator.stages, table), plan.ladder, len(plan.tiers))
-    walked = walk(terrain, gateway.policy.rule)
+    walked = walk(terrain.looking_ahead(table, calibrator.ways), gateway.policy.rule)
     judged = Judgements(
         ids=table.ids,
         segments=table.segments,

@@ -18,7 +18,9 @@ from itertools import combinations
 
 import numpy as np
 
-from gate.rules.threshold import ThresholdRule, Way
+from gate.calibration.logistic import Ways
+from gate.rules import ThresholdRule, Thresholds
+from gate.rules.thresholds import Way
 from gate.tuning.table import Array, Bools
 from gate.tuning.walk import Confident, Round, Terrain, Walked, opened, walk
 from gate.types import Action, Stage
@@ -73,7 +75,7 @@ class Option:
     """A structure with its thresholds, and what it would have done with the questions it was chosen on."""
 
     structure: Structure
-    rule: ThresholdRule
+    rule: Thresholds
     coverage: float
     risk: float
     """Wrong among answered; 0 where nothing was."""
@@ -83,6 +85,8 @@ class Option:
     """Under the prices it was chosen for."""
     stated: float = 1.0
     """The share of wrong among answered by what the confidences say."""
+    ways: Ways | None = None
+    """What the rule learned of the ways on, where it asks for that."""
 
 
 def structures(
@@ -274,17 +278,17 @@ def _onward(terrain: Terrain, structure: Structure, key: Round, costs: dict[Roun
 
 def _reach(terrain: Terrain, structure: Structure, rule: ThresholdRule, rounds: Sequence[Round]) -> dict[Round, Bools]:
     """Who gets to each round under a rule."""
-    walked = walk(_within(terrain, structure), rule)
+    walked = walk(within(terrain, structure), rule)
     return {key: walked.entered[key] for key in rounds}
 
 
-def _within(terrain: Terrain, structure: Structure) -> Terrain:
+def within(terrain: Terrain, structure: Structure) -> Terrain:
     return replace(terrain, ladder=structure.ladder)
 
 
-def option(terrain: Terrain, structure: Structure, rule: ThresholdRule, prices: Prices) -> Option:
+def option(terrain: Terrain, structure: Structure, rule: Thresholds, prices: Prices) -> Option:
     """What a rule would have done with these questions."""
-    walked = walk(_within(terrain, structure), rule)
+    walked = walk(within(terrain, structure), rule)
     return Option(structure, rule, *_outcome(walked, terrain.weights, prices), _stated(walked, terrain.weights))
 
 

@@ -182,7 +182,7 @@ class LogSource:
     def counted(self, policy: Policy, plan: Plan, calibrator: LogisticCalibrator) -> Counted:
         table = self._log(plan).table.of_split("certify")
         terrain = Terrain.of(table, confidences(calibrator.stages, table), policy.ladder, len(policy.tiers))
-        walked = walk(terrain, policy.rule)
+        walked = walk(terrain.looking_ahead(table, calibrator.ways), policy.rule)
         unknown = walked.unknown | (walked.answered & np.isnan(walked.correct))
         wrong = unknown | (walked.answered & (walked.correct == 0.0))
         out = walked.answered | unknown
@@ -218,7 +218,7 @@ class LogSource:
                 why = "; ".join(f"{count} decisions: {reason}" for reason, count in read.left_out.items())
                 said = f"none of the {len(self.audits)} labels can be used: {why or 'the log is empty'}"
                 raise ConfigError(said, where=self.where)
-            if (audited & (read.recorded == Action.ABSTAIN)).any():
+            if (audited & np.isin(read.recorded, (Action.ABSTAIN, Action.CLARIFY))).any():
                 others = Counter(read.left_out) + Counter({UNCHECKED: int((~audited).sum())})
                 read = LogTable(read.table.where(audited), read.recorded[audited], others)
             self._read = read

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 
@@ -24,8 +24,11 @@ from gate.gateway import Gateway
 from gate.pipeline import Plan
 from gate.policy import CertificateSettings, Policy, PolicyFile
 from gate.ports import Calibrator
+from gate.rules import ExpectedCostRule
+from gate.tuning import expected_cost
 from gate.tuning.certification import Bound, Counted, Foreseen, Tested, start, tested
 from gate.tuning.fitting import Confidences, confidences, fit_table
+from gate.tuning.foresight import Foresight, foresee
 from gate.tuning.internal_states import probe_examples, probed, reads_states
 from gate.tuning.probes import fit_probes
 from gate.tuning.search import RATIOS, Option, Prices, Structure, best, between, option
@@ -90,6 +93,8 @@ class _Ground:
     """Those of them the search looks at."""
     unseen: Confidences
     calibrator: LogisticCalibrator
+    foresight: Foresight = field(default_factory=Foresight)
+    """Of the ways on, where the rule asks for that."""
 
 
 def tune(
@@ -126,8 +131,9 @@ def tune(
     times = grounds[0].learned / max(1, n) * shares.certify / shares.fit
     at = start([_foreseen(option, n) for _, option in options], times, promise, bound)
     if as_it_ran:  # fixed before any of these questions came, so it may be tested before all others
-        terrain = _terrain(grounds[-1], shapes[0])
-        options.insert(at, (grounds[-1], option(terrain, shapes[0], file.policy.rule, _prices(file.policy, 1.0))))
+        terrain = _terrain(grounds[-1], shapes[0]).looking_ahead(grounds[-1].table, as_it_ran.ways)
+        ran = option(terrain, shapes[0], file.policy.rule, _prices(file.policy, 1.0))
+        options.insert(at, (grounds[-1], replace(ran, ways=as_it_ran.ways)))
     candidates = [_candidate(bare, ground, each, calibrator or file.policy.calibrator) for ground, each in options]
     tests = tuple(tested(_counted(bare, candidates[at:], source, build, progress), promise, bound))
     chosen = _cheapest(tests, file.policy)
@@ -178,15 +184,19 @@ def _grounds(
 
 
 def _ground(variant: Variant, plan: Plan, source: Source, running: Mapping[str, str]) -> _Ground:
-    learning = source.table(plan)
+    learning, bounds = source.table(plan), {signal.name: signal.bounds for signal in plan.signals}
+    foresight = Foresight()
     try:
-        fitted = fit_table(learning, {signal.name: signal.bounds for signal in plan.signals})
+        fitted = fit_table(learning, bounds)
+        if isinstance(plan.rule, ExpectedCostRule):
+            foresight = foresee(learning, fitted, bounds)
     except ValueError as error:
         said = f"{len(learning)} questions of the fit split have labels, and {error}"
         raise ConfigError(f"too little to learn from: {said}", where=source.where) from error
     rows = np.random.default_rng(0).permutation(len(learning))[:SEARCHED]
     unseen = {key: (p[rows], strange[rows]) for key, (p, strange) in fitted.unseen.items()}
-    return _Ground(variant, len(learning), learning.where(rows), unseen, fitted.calibrator(learning.signals, running))
+    calibrator = fitted.calibrator(learning.signals, running)
+    return _Ground(variant, len(learning), learning.where(rows), unseen, calibrator, foresight.where(rows))
 
 
 def _ground_of(calibrator: LogisticCalibrator, variant: Variant, learning: Table) -> _Ground:
@@ -202,22 +212,45 @@ def _ground_of(calibrator: LogisticCalibrator, variant: Variant, learning: Table
 def _sequence(policy: Policy, grounds: Sequence[_Ground], shapes: Sequence[Structure]) -> list[tuple[_Ground, Option]]:
     """Policies from the safest to the boldest: for each price of a wrong answer the best of all."""
     every = [(ground, shape, _terrain(ground, shape)) for ground in grounds for shape in shapes]
-    costs = [[best(terrain, shape, _prices(policy, r)).expected_cost for r in SCREENED] for _, shape, terrain in every]
+    costs = [[_best(*each, policy, r).expected_cost for r in SCREENED] for each in every]
     good = {
         i for place in range(len(SCREENED)) for i in sorted(range(len(every)), key=lambda i: costs[i][place])[:KEPT]
     }
     sequence: list[tuple[_Ground, Option]] = []
     for ratio in RATIOS:
-        prices = _prices(policy, ratio)
-        at = [(every[i][0], best(every[i][2], every[i][1], prices), every[i][2]) for i in sorted(good)]
+        at = [(every[i][0], _best(*every[i], policy, ratio), every[i][2]) for i in sorted(good)]
         ground, option, terrain = min(at, key=lambda found: found[1].expected_cost)
         if sequence:
             before = sequence[-1][1]
-            if (before.structure, before.rule) == (option.structure, option.rule):
+            if _the_same(before, option):
                 continue
-            sequence += [(ground, mixed) for mixed in between(terrain, before, option, prices)]
+            sequence += [(ground, mixed) for mixed in _between(ground, before, option, terrain, policy, ratio)]
         sequence.append((ground, option))
     return sequence
+
+
+def _best(ground: _Ground, shape: Structure, terrain: Terrain, policy: Policy, ratio: float) -> Option:
+    prices = _prices(policy, ratio)
+    if isinstance(policy.rule, ExpectedCostRule):
+        return expected_cost.best(terrain, shape, prices, policy.rule, ground.foresight)
+    return best(terrain, shape, prices)
+
+
+def _between(
+    ground: _Ground, before: Option, after: Option, terrain: Terrain, policy: Policy, ratio: float
+) -> Iterator[Option]:
+    prices = _prices(policy, ratio)
+    if isinstance(policy.rule, ExpectedCostRule):
+        return expected_cost.between(terrain, before, after, prices, policy.rule, ground.foresight)
+    return between(terrain, before, after, prices)
+
+
+def _the_same(one: Option, other: Option) -> bool:
+    """Whether two policies that follow each other do the same, as far as can be seen."""
+    if one.structure != other.structure:
+        return False
+    did = [(each.coverage, each.risk, each.money) for each in (one, other)]
+    return one.rule == other.rule or (isinstance(one.rule, ExpectedCostRule) and did[0] == did[1])
 
 
 def _prices(policy: Policy, ratio: float) -> Prices:
@@ -226,7 +259,10 @@ def _prices(policy: Policy, ratio: float) -> Prices:
 
 def _terrain(ground: _Ground, shape: Structure) -> Terrain:
     tiers = len(ground.variant.policy.tiers)
-    return Terrain.of(ground.table, ground.unseen, shape.ladder, tiers)
+    terrain = Terrain.of(ground.table, ground.unseen, shape.ladder, tiers)
+    retrieve = ground.variant.policy.routes.retrieve
+    first = retrieve is not None and retrieve.first == "always" and Action.RETRIEVE in shape.otherwise
+    return replace(terrain, passages_first=first)
 
 
 def _foreseen(option: Option, n: int) -> Foreseen:
@@ -250,7 +286,10 @@ def _candidate(file: PolicyFile, ground: _Ground, option: Option, calibrator: st
             }
         ),
     }
-    return Candidate(option, ground.variant.label, ground.variant.policy.model_copy(update=update), ground.calibrator)
+    charged = {name: tuple(file.policy.upstreams[name].price.model_dump().values()) for name in shape.ladder}
+    ways = option.ways and option.ways.model_copy(update={"prices": charged})
+    fitted = ground.calibrator.model_copy(update={"ways": ways})
+    return Candidate(option, ground.variant.label, ground.variant.policy.model_copy(update=update), fitted)
 
 
 def _counted(

@@ -106,9 +106,7 @@ def _option(option: Option) -> dict[str, Any]:
     return {
         "ladder": list(option.structure.ladder),
         "otherwise": [way.value for way in option.structure.otherwise],
-        "answer_at": rule.answer_at,
-        "answer_at_in": rule.answer_at_in,
-        "gather_above": rule.gather_above,
+        "rule": rule.model_dump(mode="json", exclude={"otherwise"}),
     }
 
 

@@ -1,19 +1,22 @@
 """The way of many questions through a policy at once, from what every stage saw: a quick screen for the search.
 
-It does for columns what `gate.pipeline` does for one question, budgets left aside, and a test holds the two equal.
+It does for columns what `gate.pipeline` does for one question, and a test holds the two equal; budgets, and questions
+that are asked back or begin with a search for some alone, are left aside.
 Nothing is promised by it: the policy the search settles on is certified by running the pipeline itself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import takewhile
 
 import numpy as np
 import numpy.typing as npt
 
-from gate.rules.threshold import ThresholdRule
+from gate.calibration.logistic import Ways
+from gate.calibration.probabilities import probabilities
+from gate.rules import ExpectedCostRule, Thresholds
 from gate.tuning.table import COSTS, Array, Bools, Column, Table
 from gate.types import Action, Stage
 
@@ -32,6 +35,12 @@ class Confident:
     """Confidence, [n]."""
     sure: Bools
     """Whether p may be trusted upwards, and there is an answer to let through."""
+    of_draft: Array | None = None
+    """p of the draft, where another answer may be on trial: it is what more evidence is foretold by."""
+
+    @property
+    def foretelling(self) -> Array:
+        return self.p if self.of_draft is None else self.of_draft
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +56,10 @@ class Terrain:
     """How many questions each stands for."""
     failed: Mapping[str, Bools] = field(default_factory=dict)
     """See `gate.tuning.table.Table`."""
+    passages_first: bool = False
+    """Whether a search comes before the first draft; where it finds nothing it begins with a closed book."""
+    ahead: Mapping[str, Mapping[str, Array]] = field(default_factory=dict)
+    """By a stage's key and the name of a way on from it, what that is expected to cost: [n]. See `Ways`."""
 
     @classmethod
     def of(
@@ -56,16 +69,52 @@ class Terrain:
         rounds = {}
         for upstream in ladder:
             for passages in (False, True):
-                keys = [Stage(upstream, passages, tier).key for tier in range(tiers)]
-                held = list(takewhile(table.stages.__contains__, keys))
-                if held:
-                    rounds[upstream, passages] = tuple(_confident(table.stages[key], *confident[key]) for key in held)
+                stages = [Stage(upstream, passages, tier) for tier in range(tiers)]
+                held = takewhile(lambda stage: stage.key in table.stages, stages)
+                made = tuple(_on_trial(table, confident, stage) for stage in held)
+                if made:
+                    rounds[upstream, passages] = made
         return cls(len(table), rounds, tuple(ladder), table.complete, table.weights, table.failed)
+
+    def looking_ahead(self, table: Table, ways: Ways | None) -> Terrain:
+        """With what ways that were learned before are expected to cost."""
+        if ways is None:
+            return self
+        ahead = {}
+        for (upstream, passages), tiers in self.rounds.items():
+            for tier, now in enumerate(tiers):
+                key = Stage(upstream, passages, tier).key
+                ahead[key] = {
+                    name: way.expected_costs(
+                        now.foretelling
+                        if way.success is None
+                        else probabilities(way.success, table.stages[key].values)[0]
+                    )
+                    for name, way in ways.stages.get(key, {}).items()
+                }
+        return replace(self, ahead=ahead)
 
     def unseen(self, stage: Stage) -> Bools:
         """Who might have come to a stage, had the policy of the time sent them there: [n]."""
         failed = self.failed.get(stage.key, np.zeros(self.n, np.bool_))
         return np.full(self.n, not self.complete) & ~failed
+
+
+def _on_trial(table: Table, confident: Mapping[str, tuple[Array, Bools]], stage: Stage) -> Confident:
+    """The draft of a stage, or the answer from memory where that is arbitrated and likelier right."""
+    own = _confident(table.stages[stage.key], *confident[stage.key])
+    key = replace(stage, memory=True).key
+    if key not in table.stages:
+        return own
+    other = _confident(table.stages[key], *confident[key])
+    instead = own.column.there & other.column.there & other.sure & (~own.sure | (other.p > own.p))
+    column = replace(
+        own.column,
+        correct=np.where(instead, other.column.correct, own.column.correct),
+        answerable=np.where(instead, other.column.answerable, own.column.answerable),
+        whole=np.where(instead, other.column.whole, own.column.whole),
+    )
+    return Confident(column, np.where(instead, other.p, own.p), own.sure | instead, confident[stage.key][0])
 
 
 def _confident(column: Column, p: Array, strange: Bools) -> Confident:
@@ -98,7 +147,7 @@ class Walked:
         return np.asarray(self.end == UNKNOWN)
 
 
-def walk(terrain: Terrain, rule: ThresholdRule) -> Walked:
+def walk(terrain: Terrain, rule: Thresholds) -> Walked:
     """Let every question go its way under a rule."""
     n = terrain.n
     made = _Way(
@@ -111,9 +160,11 @@ def walk(terrain: Terrain, rule: ThresholdRule) -> Walked:
     )
     order = [(u, passages) for u in terrain.ladder for passages in (False, True) if (u, passages) in terrain.rounds]
     arriving = {key: np.zeros(n, np.bool_) for key in order}
-    first = terrain.ladder[0], False
-    if first in arriving:
-        arriving[first] |= terrain.rounds[first][0].column.there
+    waiting = np.ones(n, np.bool_)
+    for first in [(terrain.ladder[0], passages) for passages in (True, False)[not terrain.passages_first :]]:
+        if first in arriving:
+            arriving[first] |= waiting & terrain.rounds[first][0].column.there
+            waiting &= ~arriving[first]
     stages: list[str] = []
     for key in order:
         here = arriving[key]
@@ -136,7 +187,7 @@ class _Way:
 
 def _step(
     terrain: Terrain,
-    rule: ThresholdRule,
+    rule: Thresholds,
     key: Round,
     tier: int,
     here: Bools,
@@ -145,40 +196,114 @@ def _step(
     number: int,
 ) -> Bools:
     """Decide for the questions that are here; returns those that go on to the next tier."""
-    tiers = terrain.rounds[key]
-    now, column = tiers[tier], tiers[tier].column
+    now, column = terrain.rounds[key][tier], terrain.rounds[key][tier].column
     for name, paid in made.costs.items():
         paid[here] += column.costs[name][here]
     made.stage[here], made.p[here], made.correct[here] = number, now.p[here], column.correct[here]
-    threshold = rule.threshold(column.stage)
-    answered = here & now.sure & (now.p >= threshold)
-    made.end[answered] = ANSWERED
-    left = here & ~answered
     going_on = np.zeros_like(here)
-    if tier + 1 < len(tiers) and threshold < 1.0:
-        wanted = left & column.whole & (now.p >= rule.gather_above)
-        further = tiers[tier + 1].column
-        going_on = wanted & further.there
-        left &= ~(going_on | wanted & terrain.unseen(further.stage))
-    for action in rule.otherwise:
-        to = opened(terrain.ladder, key, action)
-        if to is not None and to in terrain.rounds:
-            first = terrain.rounds[to][0].column
-            tried = left & ~made.fruitless if action is Action.RETRIEVE else left
-            taken = tried & first.there
-            arriving[to][taken] = True
-            gone = taken | tried & terrain.unseen(first.stage)
-            left = left & ~gone
-            if action is Action.RETRIEVE:
-                made.fruitless |= tried & ~gone
-    made.end[left] = ABSTAINED
+    left = here
+    for step in decided(terrain, rule, key, tier, here, made.fruitless):
+        left = left & ~step.chosen
+        if step.action is Action.ANSWER:
+            made.end[step.chosen] = ANSWERED
+        elif step.action is Action.ABSTAIN:
+            made.end[step.chosen] = ABSTAINED
+        elif step.to is None:
+            going_on |= step.taken
+        else:
+            arriving[step.to][step.taken] = True
+        if step.action is Action.RETRIEVE:
+            made.fruitless |= step.failed
     return going_on
 
 
-def opened(ladder: Sequence[str], key: Round, action: Action) -> Round | None:
-    """The round that a way leads to from another, or None."""
+@dataclass(frozen=True, slots=True)
+class Going:
+    """Questions that go one way from a stage, [n] each."""
+
+    action: Action
+    chosen: Bools
+    """Who goes it; of these ``taken`` is known, and what became of the others was never seen."""
+    taken: Bools
+    failed: Bools
+    """Who would have gone it, but it leads nowhere: for them it is decided again."""
+    to: Round | None = None
+    """Another round; None for an end, or the next tier."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    action: Action
+    cost: Array
+    """[n]; infinite where it is not open. The least goes first, of equals the one listed first."""
+    to: Round | None = None
+    first: Column | None = None
+    """The stage it leads to."""
+
+
+def decided(
+    terrain: Terrain, rule: Thresholds, key: Round, tier: int, here: Bools, fruitless: Bools
+) -> Iterator[Going]:
+    """What becomes of the questions that are here, way by way."""
+    choices = list(_choices(terrain, rule, key, tier))
+    costs = np.stack([choice.cost for choice in choices])
+    for place, choice in enumerate(choices):
+        if choice.action is Action.RETRIEVE:
+            costs[place][fruitless] = np.inf
+    left = here
+    while left.any():
+        best = costs.argmin(0)
+        for place, choice in enumerate(choices):
+            mine = left & (best == place)
+            if not mine.any():
+                continue
+            if choice.first is None:
+                yield Going(choice.action, mine, mine, np.zeros_like(mine))
+                left = left & ~mine
+                continue
+            taken = mine & choice.first.there
+            failed = mine & ~taken & ~terrain.unseen(choice.first.stage)
+            yield Going(choice.action, mine & ~failed, taken, failed, choice.to)
+            left = left & ~(mine & ~failed)
+            for other, closed in enumerate(choices):
+                if closed.action is choice.action:
+                    costs[other][failed] = np.inf
+
+
+def _choices(terrain: Terrain, rule: Thresholds, key: Round, tier: int) -> Iterator[_Choice]:
+    tiers = terrain.rounds[key]
+    now, last = tiers[tier], tier + 1 == len(tiers)
+    stage, further = now.column.stage, None if last else tiers[tier + 1].column
+    threshold = rule.threshold(stage)
+    yield _Choice(Action.ANSWER, np.where(now.sure & (now.p >= threshold), -1.0, np.inf))
+    if isinstance(rule, ExpectedCostRule) and (ahead := terrain.ahead.get(stage.key)):
+        if further is not None and "gather" in ahead:
+            yield _Choice(Action.GATHER, np.where(now.column.answerable, ahead["gather"], np.inf), None, further)
+        for name, cost in ahead.items():
+            action, _, target = name.partition(":")
+            to = opened(terrain.ladder, key, Action(action), target)
+            if to is not None and to in terrain.rounds and action in rule.otherwise:
+                yield _Choice(Action(action), cost, to, terrain.rounds[to][0].column)
+        yield _Choice(Action.ABSTAIN, np.full(terrain.n, rule.abstain))
+        return
+    if further is not None and threshold < 1.0:
+        worth_it = now.column.whole & (now.p >= rule.gather_above)
+        yield _Choice(Action.GATHER, np.where(worth_it, 1.0, np.inf), None, further)
+    for place, way in enumerate(rule.otherwise):
+        to = opened(terrain.ladder, key, way)
+        if to is not None and to in terrain.rounds:
+            yield _Choice(way, np.full(terrain.n, 2.0 + place), to, terrain.rounds[to][0].column)
+    yield _Choice(Action.ABSTAIN, np.full(terrain.n, np.finfo(np.float64).max))
+
+
+def opened(ladder: Sequence[str], key: Round, action: Action, target: str = "") -> Round | None:
+    """The round that a way leads to from another, or None. Escalating leads to the next upstream unless told which."""
     upstream, passages = key
     if action is Action.RETRIEVE:
         return None if passages else (upstream, True)
-    rung = ladder.index(upstream) + 1
-    return (ladder[rung], False) if rung < len(ladder) else None
+    if action is not Action.ESCALATE:
+        return None
+    further = ladder[ladder.index(upstream) + 1 :]
+    if target:
+        return (target, False) if target in further else None
+    return (further[0], False) if further else None

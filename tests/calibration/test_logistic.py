@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 
 from gate.calibration import LogisticCalibrator
 from gate.calibration.ellipsoid import Ellipsoid
-from gate.calibration.logistic import SignalWeight, StageWeights, sigmoid, transformed
+from gate.calibration.logistic import SignalWeight, StageWeights, Way, Ways, sigmoid, transformed
 from gate.calibration.recalibration import Beta, Isotonic
 from gate.errors import ConfigError, StaleCalibrator
-from gate.types import Contribution, Reading, SignalVector, Stage
+from gate.types import Action, Contribution, Reading, SignalVector, Stage
 
 STAGE = Stage("small")
 VOTE = SignalWeight(transform="logit", mean=0, scale=1, weight=0.8, missing=-0.5, low=0.1, high=0.9)
@@ -289,3 +289,47 @@ def test_a_signal_that_never_varied_is_in_range_where_it_was_fitted_in_single_pr
     learned = SignalWeight(mean=fitted, scale=1.0, weight=0.5, low=fitted, high=fitted)
     assert learned.within(value)
     assert not learned.within(value + 0.001)
+
+
+FALLING = ((0.2, 0.5), (0.6, 0.1))
+
+
+def seeing(**ways: Way) -> LogisticCalibrator:
+    ahead = Ways(wrong=1.0, abstain=0.1, stages={STAGE.key: ways})
+    return calibrator(vote=VOTE).model_copy(update={"ways": ahead})
+
+
+@pytest.mark.parametrize(("p", "cost"), [(0.0, 0.5), (0.2, 0.5), (0.4, 0.3), (0.6, 0.1), (1.0, 0.1)])
+def test_what_a_way_costs_is_read_off_its_curve(p: float, cost: float) -> None:
+    assert Way(cost=FALLING).expected_cost(p) == pytest.approx(cost)
+
+
+def test_the_prospect_of_more_evidence_goes_by_the_drafts_own_p() -> None:
+    said = seeing(gather=Way(cost=((0.0, 1.0), (1.0, 0.0)))).confidence(vector(vote=0.9), STAGE)
+    (prospect,) = said.prospects
+    assert (prospect.action, prospect.p, prospect.target) == (Action.GATHER, said.p, "")
+    assert prospect.cost == pytest.approx(1 - said.p)
+
+
+def test_the_prospect_of_another_draft_is_told_from_what_is_known_of_this_one() -> None:
+    success = StageWeights(intercept=-0.3, signals={"vote": VOTE}, n=50)
+    said = seeing(**{"escalate:large": Way(success=success, cost=FALLING)}).confidence(vector(vote=0.9), STAGE)
+    (prospect,) = said.prospects
+    assert (prospect.action, prospect.target) == (Action.ESCALATE, "large")
+    assert prospect.p == pytest.approx(sigmoid(1.95778 - 0.5), abs=5e-6)  # the intercept is .5 lower
+    assert prospect.cost == pytest.approx(0.1)
+
+
+def test_without_anything_learned_of_a_stage_there_are_no_prospects() -> None:
+    assert calibrator(vote=VOTE).confidence(vector(vote=0.9), STAGE).prospects == ()
+    elsewhere = Ways(wrong=1.0, abstain=0.1, stages={Stage("large").key: {"gather": Way(cost=FALLING)}})
+    made = calibrator(vote=VOTE).model_copy(update={"ways": elsewhere})
+    assert made.confidence(vector(vote=0.9), STAGE).prospects == ()
+
+
+def test_what_was_learned_of_ways_is_in_the_file_and_in_its_fingerprint(tmp_path: Path) -> None:
+    made = seeing(gather=Way(cost=FALLING))
+    path = tmp_path / "x.calibrator.json"
+    path.write_text(made.dump(), encoding="utf-8")
+    assert LogisticCalibrator.load(path) == made
+    assert made.fingerprint != calibrator(vote=VOTE).fingerprint

@@ -59,3 +59,14 @@ def test_it_needs_the_vote_share_and_serves_every_stage() -> None:
     VoteShareCalibrator(5).check(("margin", "vote_share"), (STAGE, Stage("large", passages=True, tier=3)))
     with pytest.raises(StaleCalibrator, match="needs the signal 'vote_share'"):
         VoteShareCalibrator(5).check(("margin",), (STAGE,))
+
+
+def test_where_sampling_stops_early_p_is_that_of_the_votes_there_are() -> None:
+    early = VoteShareCalibrator(8, fewest=4)
+    with pytest.raises(StaleCalibrator, match="needs the signal 'vote_posterior' too"):
+        early.check(("vote_share",), (STAGE,))
+    early.check(("vote_share", "vote_posterior"), (STAGE,))
+    few = early.confidence(SignalVector((Reading("vote_share", 1.0), Reading("vote_posterior", 5 / 6))), STAGE)
+    assert few == Confidence(5 / 6, pytest.approx(wilson(1.0, 4)[0]), 1.0, calibrated=False)
+    unread = early.confidence(SignalVector((Reading("vote_share", 1.0),)), STAGE)
+    assert unread == Confidence(0.0, 0.0, 1.0, calibrated=False)

@@ -7,11 +7,24 @@ import json
 
 from gate.errors import UpstreamError
 from gate.gateway import Gateway
-from gate.log.explain import explanation
+from gate.log.explain import explanation, sources
 from gate.log.jsonl import without_text
 from gate.policy import Policy
 from gate.traces import TraceRecord
-from gate.types import Action, Confidence, Contribution, Cost, Decision, Question, Reading, SignalVector, Stage, Step
+from gate.types import (
+    Action,
+    Confidence,
+    Contribution,
+    Cost,
+    Decision,
+    Outcome,
+    Passage,
+    Question,
+    Reading,
+    SignalVector,
+    Stage,
+    Step,
+)
 from tests.scripted import Answer, Scripted, plan_over, world_of
 
 CONFIDENCE = Confidence(0.9, 0.8, 0.95, (Contribution("vote_share", 1.5),), base=-0.25, calibrated=True)
@@ -106,3 +119,12 @@ def test_an_explanation_is_json_and_holds_no_text_of_the_user_the_model_or_the_p
         assert text not in shown
     assert "'large': is down" in shown
     assert explanation(without_text(record)) == explanation(record)
+
+
+def test_sources_say_where_passages_are_from_and_which_bear_the_answer_and_nothing_of_what_they_say() -> None:
+    found = (Passage("a", "secret", 1.0, "Lagos", "cities.md", 12), Passage("b", "secret"))
+    outcome = Outcome(Action.ANSWER, "Nigeria", (SECOND,), Cost(), passages=found, cited=("a",))
+    assert sources(outcome) == [
+        {"id": "a", "title": "Lagos", "source": "cities.md", "start": 12, "cited": True},
+        {"id": "b", "title": "", "source": "", "start": None, "cited": False},
+    ]

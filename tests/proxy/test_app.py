@@ -16,7 +16,7 @@ import pytest
 from gate.errors import UpstreamError, UpstreamTimeout
 from gate.proxy.app import create_app
 from gate.traces import TraceRecord
-from gate.types import Certificate
+from gate.types import Action, Certificate
 from tests.proxy.fake_gateway import GENERATION, FakeGateway, outcome_of
 from tests.proxy.live_server import live
 
@@ -154,3 +154,15 @@ def test_emoji_and_right_to_left_text_come_through() -> None:
     with live(create_app(gateway)) as url:
         reply = httpx.post(url + CHAT, json=ASK | {"messages": [{"role": "user", "content": said}]})
         assert reply.json()["choices"][0]["message"]["refusal"] == said
+
+
+def test_a_question_asked_back_is_a_message_like_any_other() -> None:
+    plain = outcome_of(None, "Which Lagos?")
+    decision = dataclasses.replace(plain.decision, action=Action.CLARIFY, reason="ambiguous")
+    step = dataclasses.replace(plain.steps[-1], decision=decision)
+    asked_back = dataclasses.replace(plain, action=Action.CLARIFY, steps=(step,))
+    with live(create_app(FakeGateway(lambda question: asked_back))) as url:
+        reply = httpx.post(url + CHAT, json=ASK)
+    assert reply.status_code == 200
+    assert (reply.headers["x-gate-action"], reply.headers["x-gate-reason"]) == ("clarify", "ambiguous")
+    assert reply.json()["choices"][0]["message"] == {"role": "assistant", "content": "Which Lagos?", "refusal": None}

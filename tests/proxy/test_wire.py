@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import orjson
 import pytest
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from gate.effects import Generate
 from gate.errors import ConfigError, GateError, RequestError, UpstreamError, UpstreamTimeout
 from gate.proxy.wire import MAX_DEPTH, chunks, completion, dumps, headers, parse_chat_request, wire_error
-from gate.types import Budget, Generation, Message
+from gate.types import Action, Budget, Generation, Message, Outcome, Passage
 from gate.upstreams.pocket import PocketUpstream
 from tests.proxy.fake_gateway import CALLING, GENERATION, FakeGateway, outcome_of
 
@@ -315,3 +316,53 @@ def test_the_pocket_models_own_words_for_it_are_understood() -> None:
 
 def test_a_busy_upstreams_wait_is_passed_on() -> None:
     assert wire_error(UpstreamError("small", "busy", status=429, retry_after=2.2)).headers == {"retry-after": "2"}
+
+
+def ended(action: Action, reason: str, **more: object) -> Outcome:
+    plain = outcome_of(None, "Which Lagos?")
+    decision = replace(plain.decision, action=action, reason=reason)
+    step = replace(plain.steps[-1], decision=decision)
+    return replace(plain, action=action, steps=(step,), **more)  # type: ignore[arg-type]
+
+
+ENDED = {
+    "asked back": (ended(Action.CLARIFY, "ambiguous"), "content", {"action": "clarify", "reason": "ambiguous"}),
+    "hedged": (
+        ended(Action.ABSTAIN, "uncertain", hedged=True),
+        "content",
+        {"action": "abstain", "reason": "uncertain", "hedged": True},
+    ),
+    "refused": (ended(Action.ABSTAIN, "no_passages"), "refusal", {"action": "abstain", "reason": "no_passages"}),
+    "handed over": (
+        ended(Action.ABSTAIN, "uncertain", reference="case-7", passages=(Passage("a", "Lagos."),)),
+        "refusal",
+        {"action": "abstain", "reason": "uncertain", "reference": "case-7", "found": ["a"]},
+    ),
+}
+
+
+@pytest.mark.parametrize("how", ENDED)
+def test_whatever_is_not_answered_says_why_and_stands_where_a_client_shows_it(how: str) -> None:
+    outcome, key, told = ENDED[how]
+    record = FakeGateway()._record(parse_chat_request(body()).question, outcome, None)
+    made = completion(parse_chat_request(body()), outcome, record)
+    message = made["choices"][0]["message"]
+    assert message[key] == "Which Lagos?"
+    assert message["refusal" if key == "content" else "content"] is None
+    assert (made["gate"], made["choices"][0]["finish_reason"]) == (told, "stop")
+    *sent, _ = chunks(parse_chat_request(body(stream=True)), outcome, record)
+    events = [orjson.loads(event[6:]) for event in sent]
+    assert "".join(event["choices"][0]["delta"].get(key) or "" for event in events) == "Which Lagos?"
+    assert [event["gate"] for event in events if "gate" in event] == [told]
+    explained = completion(parse_chat_request(body(gate={"explain": True})), outcome, record)["gate"]
+    assert told.items() <= explained.items()
+    marks = headers("p", "none", record, outcome)
+    assert (marks["x-gate-action"], marks["x-gate-reason"]) == (told["action"], told["reason"])
+    assert marks.get("x-gate-hedged") == ("true" if outcome.hedged else None)
+    assert marks.get("x-gate-reference") == (outcome.reference or None)
+
+
+def test_an_answer_has_its_reason_in_a_header_and_no_object_beside_it() -> None:
+    outcome, record = record_of(GENERATION)
+    assert "gate" not in completion(parse_chat_request(body()), outcome, record)  # type: ignore[arg-type]
+    assert headers("p", "none", record, outcome)["x-gate-reason"] == "confident"  # type: ignore[arg-type]

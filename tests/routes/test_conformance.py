@@ -11,7 +11,7 @@ from gate.drivers import Recording, ThreadedDriver
 from gate.evidence.draft import Draft
 from gate.ports import Ending, Evidence, Profile, Round, Route
 from gate.prompts import load
-from gate.routes import ROUTES, AbstainRoute, AnswerRoute, EscalateRoute, RetrieveRoute
+from gate.routes import ROUTES, AbstainRoute, AnswerRoute, ClarifyRoute, EscalateRoute, RetrieveRoute
 from gate.types import Action, Cost, Decision, Generation, Question
 from tests.scripted import Scripted, always, world_of
 
@@ -20,9 +20,10 @@ MADE: dict[type, Route] = {
     AnswerRoute: AnswerRoute(),
     AbstainRoute: AbstainRoute("I do not know."),
     RetrieveRoute: RetrieveRoute("world", load("with_passages"), 2),
+    ClarifyRoute: ClarifyRoute(load("clarify")),
     EscalateRoute: EscalateRoute(("small", "large"), PROFILES),
 }
-ENDS = {Action.ANSWER, Action.ABSTAIN}
+ENDS = {Action.ANSWER, Action.CLARIFY, Action.ABSTAIN}
 QUESTION = Question.from_text("Where is Lagos?")
 ROUND = Round(0, QUESTION, "small", PROFILES["small"], QUESTION.messages)
 EVIDENCE = Evidence().having(Draft(Cost(calls=1), Generation("Nigeria"), "m"))
@@ -78,7 +79,7 @@ def test_it_cannot_be_taken_for_ever(kind: type) -> None:
 @each
 def test_it_holds_no_state(kind: type) -> None:
     one, other = (
-        dataclasses.replace(came, cost=Cost()) if isinstance(came, Round) else came  # a search is timed
+        dataclasses.replace(came, cost=Cost())  # a search is timed, and so is a call
         for came in (followed(MADE[kind]), followed(MADE[kind]))
     )
     assert one == other

@@ -3,27 +3,31 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gate.assemble import load_gateway
-from gate.drivers import Recording, ThreadedDriver
-from gate.effects import Reply, Retrieve
+from gate.drivers import Recording, ThreadedDriver, World
+from gate.effects import Embed, Generate, Reply, Retrieve
 from gate.errors import EvidenceUnavailable
-from gate.evidence import Draft
+from gate.evidence import Draft, DraftSource
 from gate.evidence.asking import quoting
 from gate.evidence.meanings import answer_text, normalize
+from gate.evidence.rivals import Contest
 from gate.gateway import Gateway
-from gate.pipeline import enter
+from gate.pipeline import answer, enter
 from gate.pocket.world import facts_of
 from gate.ports import Evidence, Profile, Round
 from gate.prompts import Prompt, load
 from gate.routes import RetrieveRoute
-from gate.types import Action, Cost, Decision, Generation, Message, Passage, Question
+from gate.signals.token import logprob_mean
+from gate.types import Action, Budget, Cost, Decision, Generation, Message, Outcome, Passage, Question, Vectors
+from tests.scripted import Scripted, plan_over
 
 PROMPT = Prompt("p", "Read:\n{{passages}}\nAsk: {{question}}", frozenset({"passages", "question"}), "f")
 ROUTE = RetrieveRoute("world", PROMPT, 2)
@@ -56,6 +60,27 @@ def test_it_looks_up_the_question_proper_and_puts_what_it_finds_in_the_prompt() 
     assert (opened.number, opened.passages, opened.cost) == (4, FOUND, SPENT)
     assert (opened.question, opened.upstream, opened.profile) == (first.question, first.upstream, first.profile)
     assert opened.stage(1).key == "small/with_passages/tier1"
+
+
+def test_where_the_retriever_searches_by_a_vector_the_question_is_embedded_first_and_paid_for() -> None:
+    route, first = RetrieveRoute("world", PROMPT, 2, embedders={"world": "vectors"}), opening(ASKED)
+    flow = route.follow(first, Evidence(), Decision(Action.RETRIEVE, "uncertain", first.stage(0)))
+    assert next(flow) == Embed("vectors", ("Where is Lagos?",))
+    paid = Cost(prompt_tokens=3, seconds=0.5, money=0.01)
+    assert flow.send(Reply(Vectors(((0.6, 0.8),)), paid)) == Retrieve("world", "Where is Lagos?", 2, (0.6, 0.8))
+    with pytest.raises(StopIteration) as stopped:
+        flow.send(Reply(FOUND, SPENT))
+    assert stopped.value.value.cost == paid + SPENT
+
+
+def test_a_search_that_fails_after_the_question_was_embedded_has_cost_both() -> None:
+    route, first = RetrieveRoute("world", PROMPT, 2, embedders={"world": "vectors"}), opening(ASKED)
+    flow = route.follow(first, Evidence(), Decision(Action.RETRIEVE, "uncertain", first.stage(0)))
+    next(flow)
+    flow.send(Reply(Vectors(((1.0,),)), Cost(prompt_tokens=3)))
+    with pytest.raises(EvidenceUnavailable, match="is down") as caught:
+        flow.throw(EvidenceUnavailable("the retriever 'world' is down", SPENT))
+    assert caught.value.cost == Cost(prompt_tokens=3) + SPENT
 
 
 def test_nothing_found_leads_nowhere_and_still_costs_the_search() -> None:
@@ -111,7 +136,10 @@ def test_without_words_to_search_for_it_is_closed(messages: tuple[Message, ...])
     assert not ROUTE.open(opening(*messages))
 
 
-@given(st.lists(st.text(), min_size=1, max_size=3), st.text())
+VISIBLE = st.text(st.characters(exclude_categories=["Cc", "Cf", "Cs", "Zl", "Zp"], exclude_characters="<>[]【】｜|"))
+
+
+@given(st.lists(VISIBLE, min_size=1, max_size=3), st.text())
 def test_whatever_the_passages_hold_is_text_and_never_a_variable(texts: Sequence[str], question: str) -> None:
     braced = [f"{{{{question}}}} {text} {{{{passages}}}}" for text in texts]
     found = tuple(Passage(str(place), text) for place, text in enumerate(braced))
@@ -180,3 +208,102 @@ def test_what_was_found_for_an_upstream_before_is_quoted_without_another_search(
     opened = stopped.value.value
     assert (opened.passages, opened.cost) == (found, Cost())
     assert "Lagos is a city in Nigeria." in opened.messages[-1].content
+
+
+# --- several retrievers ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """A retriever that finds the same for every question, or fails."""
+
+    name: str
+    found: tuple[Passage, ...]
+    fingerprint: str = "fixed"
+    embedder: str = ""
+    kind: ClassVar[str] = "fixed"
+
+    def complete(self, effect: Retrieve, cancelled: Callable[[], bool]) -> tuple[Passage, ...]:
+        if self.found == BROKEN:
+            raise OSError("is down")
+        return self.found
+
+
+BROKEN = (Passage("", ""),)
+LAGOS, LIMA = (FOUND[0],), (Passage("lima", "Lima is a city in Peru."),)
+
+
+def contested(
+    *found: tuple[Passage, ...], budget: Budget | None = None, answer_at: float = 0.5
+) -> tuple[Outcome, Scripted, Recording]:
+    """A question that goes on to several retrievers, each of which finds one of these."""
+
+    def answers(effect: Generate, place: int) -> str:
+        asked = effect.messages[-1].content
+        return "Peru, I am sure" if "Lima" in asked else "Nigeria" if "city" in asked else f"answer {place}"
+
+    small = Scripted("small", answers)
+    names = [f"r{place}" for place in range(len(found))]
+    plan = plan_over({"small": small}, answer_at=answer_at, passages=True, budget=budget)
+    route = RetrieveRoute(names[0], load("with_passages"), 2, tuple(names[1:]), Contest(DraftSource(), logprob_mean))
+    plan = dataclasses.replace(plan, routes={**plan.routes, Action.RETRIEVE: route})
+    world = World({"small": small}, {name: Fixed(name, each) for name, each in zip(names, found, strict=True)})
+    driver, recording = ThreadedDriver(world), Recording()
+    try:
+        return driver.run(answer(plan, Question.from_text("Where is Lagos?")), recording), small, recording
+    finally:
+        driver.close()
+
+
+def drafts(small: Scripted) -> int:
+    return sum(e.n == 1 and not e.temperature and "passages" in e.messages[-1].content for e in small.asked)
+
+
+def test_each_retriever_has_a_draft_and_the_surest_opens_the_round_at_the_cost_of_all() -> None:
+    outcome, small, recording = contested(LAGOS, LIMA)
+    assert (outcome.text, outcome.passages, drafts(small)) == ("Nigeria", LAGOS, 2)  # as sure as the other, and first
+    assert outcome.steps[-1].signals.value("rival_agreement") == 0.0
+    assert outcome.cost.calls == sum(entry.cost.calls for entry in recording.tape) == 5
+    assert outcome.generation is not None
+    assert outcome.generation.cites
+
+
+def test_the_same_passages_are_read_once_and_a_retriever_that_fails_or_finds_nothing_is_passed_over() -> None:
+    for found in ((LAGOS, LAGOS), (BROKEN, LAGOS), ((), LAGOS), (LAGOS, ())):
+        outcome, small, _ = contested(*found)
+        assert (outcome.text, drafts(small)) == ("Nigeria", 1)
+        assert outcome.steps[-1].signals.value("rival_agreement") is None
+    for nothing, why in ((((), ()), "all came back empty"), ((BROKEN, BROKEN), "'r0' failed: OSError")):
+        outcome, _, _ = contested(*nothing)
+        assert outcome.action is Action.ABSTAIN
+        assert why in outcome.decision.detail
+
+
+@pytest.mark.parametrize(("calls", "made"), [(3, 0), (4, 1), (5, 2), (6, 3), (9, 3)])
+def test_no_more_is_drafted_than_the_budget_has_room_for(calls: int, made: int) -> None:
+    """Two calls come before: the draft and the samples closed book. One is kept for the samples that follow."""
+    third = (Passage("ibadan", "Ibadan is a city in Nigeria."),)
+    outcome, small, _ = contested(LAGOS, LIMA, third, budget=Budget(calls=calls))
+    assert drafts(small) == made
+    assert outcome.cost.calls <= calls
+
+
+def test_passages_that_came_with_the_question_are_read_without_a_contest() -> None:
+    round_ = dataclasses.replace(opening(ASKED), found=LAGOS)
+    route = RetrieveRoute("a", PROMPT, 2, ("b",), Contest(DraftSource(), logprob_mean))
+    flow = route.follow(round_, Evidence(), Decision(Action.RETRIEVE, "uncertain", round_.stage(0)))
+    with pytest.raises(StopIteration) as stopped:
+        next(flow)
+    assert (stopped.value.value.passages, stopped.value.value.drafted) == (LAGOS, None)
+
+
+def test_more_may_be_looked_for_than_is_quoted() -> None:
+    asked, opened = followed(opening(ASKED), route=dataclasses.replace(ROUTE, k=1, fetch=5))
+    assert asked == Retrieve("world", "Where is Lagos?", 5)
+    assert (opened.passages, opened.fetched) == (FOUND[:1], FOUND)
+    assert FOUND[1].text not in opened.messages[-1].content
+    again = dataclasses.replace(opened, passages=(), found=opened.passages)
+    flow = ROUTE.follow(again, Evidence(), Decision(Action.RETRIEVE, "uncertain", again.stage(0)))
+    with pytest.raises(StopIteration) as stopped:
+        next(flow)
+    assert stopped.value.value.fetched == FOUND, "what was found is not forgotten where it is not searched again"

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from gate.ports import Rule
-from gate.rules import RULES, ThresholdRule
+from gate.rules import RULES, ExpectedCostRule, ThresholdRule
 from gate.types import Action, Confidence, Stage
 
 STAGE = Stage("small", passages=True, tier=1)
@@ -97,7 +97,10 @@ def test_settings_that_mean_nothing_are_refused(settings: dict[str, object]) -> 
         ThresholdRule.model_validate(settings)
 
 
-MAKE: dict[type, Callable[[float], Rule]] = {ThresholdRule: lambda at: ThresholdRule(answer_at=at, gather_above=0.2)}
+MAKE: dict[type, Callable[[float], Rule]] = {
+    ThresholdRule: lambda at: ThresholdRule(answer_at=at, gather_above=0.2),
+    ExpectedCostRule: lambda at: ExpectedCostRule(answer_at=at, wrong=1, abstain=1),
+}
 each = pytest.mark.parametrize("kind", RULES, ids=lambda kind: kind.__name__)
 
 
@@ -164,39 +167,6 @@ def test_memory_alone_may_be_held_to_another_threshold(
     assert decision.threshold == (0.8 if passages or closed_book_at is None else closed_book_at)
 
 
-ROUNDS = [Stage(name, passages) for name in ("small", "large") for passages in (False, True)]
-
-
-@given(
-    general=P,
-    closed_book=st.none() | P,
-    named=st.dictionaries(st.sampled_from([stage.round_key for stage in ROUNDS]), P),
-    stage=st.sampled_from(ROUNDS),
-    tier=st.integers(0, 2),
-    p=P,
-)
-def test_the_threshold_of_a_round_goes_before_that_of_its_book_and_that_before_the_general_one(
-    general: float, closed_book: float | None, named: dict[str, float], stage: Stage, tier: int, p: float
-) -> None:
-    rule = ThresholdRule(answer_at=general, closed_book_at=closed_book, answer_at_in=named)
-    here = Stage(stage.upstream, stage.passages, tier)
-    of_book = general if stage.passages or closed_book is None else closed_book
-    assert rule.threshold(here) == named.get(stage.round_key, of_book)
-    decision = rule.decide(sure(p), here, frozenset())
-    assert decision.threshold == rule.threshold(here)
-    assert (decision.action is Action.ANSWER) == (p >= rule.threshold(here))
-
-
-@given(general=P, closed_book=st.none() | P, named=st.dictionaries(st.sampled_from(["a/closed_book", "b"]), P))
-def test_there_is_one_threshold_everywhere_only_where_no_draft_has_another(
-    general: float, closed_book: float | None, named: dict[str, float]
-) -> None:
-    rule = ThresholdRule(answer_at=general, closed_book_at=closed_book, answer_at_in=named)
-    rounds = [*ROUNDS, Stage("a"), Stage("a", passages=True)]
-    thresholds = {rule.threshold(stage) for stage in rounds} | set(named.values())
-    assert rule.everywhere == (general if thresholds == {general} else None)
-
-
 def test_a_round_that_nothing_can_satisfy_buys_no_more_evidence() -> None:
     rule = ThresholdRule(answer_at=0.5, answer_at_in={"small/with_passages": 1.0})
     ways = frozenset({Action.GATHER, Action.ESCALATE})
@@ -207,3 +177,10 @@ def test_a_round_that_nothing_can_satisfy_buys_no_more_evidence() -> None:
 def test_a_rule_is_the_same_after_a_file() -> None:
     rule = ThresholdRule(answer_at=0.87, answer_at_in={"small/closed_book": 1e-6}, otherwise=(Action.ESCALATE,))
     assert ThresholdRule.model_validate_json(rule.model_dump_json()) == rule
+
+
+def test_an_ambiguous_question_is_asked_back_before_anything_is_bought_and_never_instead_of_a_sure_answer() -> None:
+    ways = (*WAYS, Action.CLARIFY)
+    assert chosen(RULE, 0.5, *ways) == (Action.CLARIFY, "ambiguous")
+    assert chosen(RULE, 0.9, *ways, outside=True) == (Action.CLARIFY, "ambiguous")
+    assert chosen(RULE, 0.9, *ways) == (Action.ANSWER, "confident")

@@ -23,15 +23,15 @@ from typing import Any, ClassVar, TypeVar
 from gate.assemble import assemble
 from gate.calibration.unfitted import Unfitted
 from gate.drivers import Recording, World
-from gate.drivers.world import completed, cost_of, looked_up, tape_entry
-from gate.effects import Done, Flow, Generate, Observe, Reply, Retrieve, Together, advance
+from gate.drivers.world import completed, cost_of, tape_entry
+from gate.effects import Done, Flow, Generate, Observe, Reply, Together, advance
 from gate.gateway import Gateway
 from gate.pocket.world import unit_hash
 from gate.policy import PolicyFile, read
 from gate.ports import Price, Profile, is_local
 from gate.tuning.collection import Collection, Label
 from gate.tuning.examples import Example
-from gate.tuning.full_evidence import full_evidence
+from gate.tuning.full_evidence import draft_key, full_evidence
 from gate.types import Cost, Generation, Generations, Question, TokenLogprob, Usage
 
 T = TypeVar("T")
@@ -147,7 +147,7 @@ def collection_in(folder: Path, n: int, *, labels: bool = True, file: PolicyFile
         recording = Recording()
         seen = run_here(full_evidence(gateway.plan, collection.example(place).asked), gateway.world, recording)
         cost = sum((entry.cost for entry in recording.tape), Cost())
-        collection.finish(place, recording.tape, {each.stage.round_key: each.draft for each in seen}, cost)
+        collection.finish(place, recording.tape, {draft_key(each.stage): each.draft for each in seen}, cost)
     if labels:
         label(collection)
     return collection
@@ -160,8 +160,6 @@ def run_here(flow: Flow[T], world: World, recording: Recording) -> T:
         match effect:
             case Together(flows):
                 reply = tuple(run_here(each, world, recording) for each in flows)
-            case Retrieve():
-                reply = looked_up(world, effect, recording)
             case Observe(step):
                 recording.steps.append(step)
                 reply = None

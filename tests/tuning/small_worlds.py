@@ -13,8 +13,9 @@ from typing import ClassVar
 
 import numpy as np
 
+from gate.calibration.logistic import Ways
 from gate.drivers import Recording, ThreadedDriver, World
-from gate.effects import Flow, Generate, generate
+from gate.effects import Flow, Generate, Retrieve, generate
 from gate.errors import UpstreamError
 from gate.evidence import DraftSource
 from gate.evidence.asking import request
@@ -23,7 +24,7 @@ from gate.pipeline import Plan
 from gate.ports import Evidence, EvidenceSource, Fact, Missing, Price, Profile, Round, Route, Uses
 from gate.prompts import load
 from gate.routes import AbstainRoute, AnswerRoute, EscalateRoute, RetrieveRoute
-from gate.rules import ThresholdRule
+from gate.rules import Thresholds
 from gate.traces import TapeEntry
 from gate.tuning.full_evidence import Seen, full_evidence
 from gate.tuning.table import Array, Bools, Row, Table, TableMaker
@@ -34,6 +35,7 @@ from gate.types import (
     Generation,
     Generations,
     Passage,
+    Prospect,
     Question,
     SignalVector,
     Stage,
@@ -99,9 +101,11 @@ class Shelf:
     fruitless: frozenset[str]
     name: str = "shelf"
     fingerprint: str = "shelf"
+    embedder: str = ""
+    kind: ClassVar[str] = "shelf"
 
-    def search(self, query: str, k: int) -> tuple[Passage, ...]:
-        return () if query in self.fruitless else (Passage("1", _PASSAGE + query),)
+    def complete(self, effect: Retrieve, cancelled: Callable[[], bool]) -> tuple[Passage, ...]:
+        return () if effect.query in self.fruitless else (Passage("1", _PASSAGE + effect.query),)
 
 
 @dataclass(frozen=True)
@@ -158,6 +162,7 @@ class Heard:
 class Believing:
     """A calibrator that takes a draft's own word for it."""
 
+    ways: Ways | None = None
     fingerprint: str = "believing"
 
     def check(self, signals: tuple[str, ...], stages: tuple[Stage, ...]) -> None:
@@ -167,7 +172,10 @@ class Believing:
         heard = vector.value(f"tier{stage.tier}")
         assert heard is not None
         p = heard % STRANGE
-        return Confidence(p, p, p, out_of_distribution=heard >= STRANGE)
+        ahead = self.ways.stages.get(stage.key, {}) if self.ways else {}
+        split = ((name.partition(":"), way) for name, way in ahead.items())
+        prospects = tuple(Prospect(Action(name), p, way.expected_cost(p), to) for (name, _, to), way in split)
+        return Confidence(p, p, p, out_of_distribution=heard >= STRANGE, prospects=prospects)
 
 
 @dataclass(frozen=True)
@@ -180,8 +188,9 @@ class SmallWorld:
     questions: tuple[str, ...]
     told: Told
     fruitless: frozenset[str] = frozenset()
+    ways: Ways | None = None
 
-    def plan(self, rule: ThresholdRule) -> Plan:
+    def plan(self, rule: Thresholds) -> Plan:
         profiles = dict.fromkeys(self.ladder, Profile())
         sources: list[EvidenceSource] = [DraftSource(), *(More(tier) for tier in range(1, self.tiers))]
         routes: list[Route] = [AnswerRoute(), AbstainRoute("no")]
@@ -194,7 +203,7 @@ class SmallWorld:
             profiles=profiles,
             tiers=tuple((source,) for source in sources),
             signals=tuple(Heard(tier) for tier in range(self.tiers)),
-            calibrator=Believing(),
+            calibrator=Believing(self.ways),
             rule=rule,
             routes={route.action: route for route in routes},
             budget=Budget(),

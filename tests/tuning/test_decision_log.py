@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from gate.assemble import assemble
+from gate.calibration.unfitted import Unfitted
 from gate.errors import ConfigError
 from gate.pipeline import Plan
 from gate.tuning.decision_log import ELSEWHERE, NOTHING_GATHERED, UNCHECKED, Audit, logged, records
@@ -197,3 +198,27 @@ def test_many_decisions_take_memory_for_numbers_alone(tmp_path: Path, plan: Plan
         tracemalloc.stop()
     assert grown["bare"] < 2_000 * 2_000
     assert grown["wordy"] < grown["bare"] + 500_000
+
+
+def test_where_memory_was_on_trial_the_label_is_of_what_it_said(tmp_path: Path) -> None:
+    text = policy_in(tmp_path).path.read_text().replace("[[draft], [samples, meanings]]", "[[draft, closed_book]]")
+    text = text.replace("evidence: {samples: {n: 4, seed: 1}}\n", "").replace("logged.calibrator.json", "none.json")
+    text = text.replace("[token_logprob_sum, vote_share]", "[token_logprob_sum]")
+    text += "routes: {retrieve: {retriever: w, arbitrate: true}}\nretrievers: {w: {kind: pocket_world}}\n"
+    heard = assemble(policy_in(tmp_path, text), Unfitted()).plan
+    memory = Stage("small", True, memory=True)
+    asked = step(memory, "answer", READ, money=0.002)
+    asked["decision"]["stage"]["memory"] = True
+    table = logged(lines(decision("a", [step(ZERO, "retrieve", READ), asked])), heard, {"a": Audit(True)}).table
+    assert list(table.stages) == [ZERO.key, Stage("small", True).key, memory.key]
+    closed, beside, held = table.stages.values()
+    assert held.correct[0] == 1.0
+    assert np.isnan([closed.correct[0], beside.correct[0]]).all()
+    assert [column.costs["money"][0] for column in (beside, held)] == [0.002, 0.0]
+
+
+@pytest.mark.parametrize(("action", "kept"), [("abstain", ["a", "b"]), ("clarify", ["a", "b"]), ("answer", ["a"])])
+def test_what_was_held_back_is_kept_beside_what_was_audited(action: str, kept: list[str], plan: Plan) -> None:
+    log = lines(answered(), decision("b", [step(ZERO, action, READ)]))
+    made = logged(log, plan, {"a": Audit(True)}, audited_only=True, held_back=True)
+    assert list(made.table.ids) == kept

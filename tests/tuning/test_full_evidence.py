@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 from gate.drivers import Recording, ReplayDriver, ThreadedDriver, World
 from gate.effects import Generate
 from gate.errors import UpstreamError
-from gate.evidence import DraftSource, MeaningsSource, SamplesSource
+from gate.evidence import ClosedBookSource, DraftSource, MeaningsSource, SamplesSource
 from gate.pipeline import Plan, answer
+from gate.prompts import load
+from gate.routes import ClarifyRoute
 from gate.rules import ThresholdRule
-from gate.tuning.full_evidence import Seen, full_evidence
-from gate.types import Action, Generations, Passage, Question
+from gate.tuning.full_evidence import Seen, draft_key, full_evidence
+from gate.types import Action, Cost, Generations, Passage, Question, Stage
 from tests.scripted import Answer, Scripted, always, plan_over, world_of
 
 ASKED = Question.from_text("Where is Lagos?")
@@ -106,10 +108,9 @@ def test_a_later_upstream_that_fails_leaves_its_stages_out() -> None:
         "large": Scripted("large", always("Nigeria")),
     }
     seen, recording = run(plan_over(upstreams, passages=True), world_of(upstreams))
-    # past one that is down nobody comes to the one behind it, live or here
-    assert keys(seen) == ["small/closed_book/tier0", "small/with_passages/tier0"]
-    assert [entry.failure is not None for entry in recording.tape][-1]
-    assert not upstreams["large"].asked
+    # a ladder without it, or a rule that goes past it, comes to the one behind
+    assert keys(seen) == [f"{n}/{b}/tier0" for n in ("small", "large") for b in ("closed_book", "with_passages")]
+    assert sum(entry.failure is not None for entry in recording.tape) == 1
 
 
 def test_a_draft_with_passages_that_fails_leaves_the_next_upstream_in() -> None:
@@ -180,3 +181,55 @@ def test_any_policy_over_the_stages_is_told_from_the_tape(answers: list[str], at
     assert (replayed.action, replayed.text, replayed.upstream) == (outcome.action, outcome.text, outcome.upstream)
     assert [s.decision for s in replayed.steps] == [s.decision for s in outcome.steps]
     assert (replayed.cost.calls, replayed.cost.tokens) == (outcome.cost.calls, outcome.cost.tokens)
+
+
+@pytest.mark.parametrize(("memory", "heard"), [("Ghana", True), ("Nigeria.", False), ("", False)])
+def test_memory_that_says_otherwise_is_a_stage_at_no_further_cost(memory: str, heard: bool) -> None:
+    upstreams = {"small": Scripted("small", lambda e, i: "Nigeria" if "city" in e.messages[-1].content else memory)}
+    plan = replace(plan_over(upstreams, passages=True), tiers=((DraftSource(), ClosedBookSource()),), arbitrate=True)
+    seen, _ = run(plan, world_of(upstreams))
+    assert keys(seen) == ["small/closed_book/tier0", "small/with_passages/tier0"] + heard * [
+        "small/with_passages/tier0/memory"
+    ]
+    if heard:
+        beside, last = seen[-2:]
+        assert (last.draft, last.cost, last.declined, last.cut_short) == (memory, Cost(), False, False)
+        assert (last.vector, last.evidence) == (beside.vector, beside.evidence)
+        assert {draft_key(each.stage): each.draft for each in seen} == {
+            "small/closed_book": "Ghana",
+            "small/with_passages": "Nigeria",
+            "small/with_passages/memory": "Ghana",
+        }
+    unheard, _ = run(replace(plan, arbitrate=False), world_of(upstreams))
+    assert len(unheard) == 2
+
+
+def test_an_answer_from_memory_is_kept_by_itself() -> None:
+    assert draft_key(Stage("small", True, 1, memory=True)) == "small/with_passages/memory"
+    assert draft_key(Stage("small", tier=1)) == "small/closed_book"
+    assert draft_key(Stage("small", True)) == "small/with_passages"
+
+
+def test_a_policy_that_searches_first_sees_every_stage_and_is_told_from_the_tape() -> None:
+    upstreams = {"small": Scripted("small", lambda e, i: f"{len(e.messages[-1].content) > 60}")}
+    made = replace(plan_over(upstreams, passages=True), retrieve_first="always")
+    made = replace(made, tiers=((*made.tiers[0], ClosedBookSource()),))
+    seen, recording = run(made, world_of(upstreams))
+    assert keys(seen) == ["small/closed_book/tier0", "small/with_passages/tier0"]
+    outcome = ReplayDriver(recording.tape).run(answer(made, ASKED), Recording())
+    assert [step.decision.stage.key for step in outcome.steps] == ["small/with_passages/tier0"]
+    assert outcome.text == "True"
+
+
+def test_what_is_asked_back_is_on_the_tape_too() -> None:
+    def says(effect: Generate, place: int) -> str:
+        return "Which Lagos?" if "Write one short question" in effect.messages[-1].content else f"{place}"
+
+    upstreams = {"small": Scripted("small", says)}
+    made = plan_over(upstreams, passages=True)
+    routes = {**made.routes, Action.CLARIFY: ClarifyRoute(load("clarify"))}
+    made = replace(made, routes=routes, clarify_below={"vote_share": 0.5})
+    seen, recording = run(made, world_of(upstreams))
+    assert len(seen) == 2
+    outcome = ReplayDriver(recording.tape).run(answer(made, ASKED), Recording())
+    assert (outcome.action, outcome.text) == (Action.CLARIFY, "Which Lagos?")

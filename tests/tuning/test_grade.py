@@ -15,7 +15,7 @@ from gate.drivers import World
 from gate.effects import Generate
 from gate.errors import ConfigError, UnknownName, UpstreamError
 from gate.guarantees.label_noise import JudgeError
-from gate.tuning.collection import Collection, Label
+from gate.tuning.collection import Collected, Collection, Label
 from gate.tuning.examples import Example
 from gate.tuning.grade import (
     GradeReport,
@@ -26,6 +26,7 @@ from gate.tuning.grade import (
     measured_judge,
     suspect_rows,
     take_labels,
+    uncited,
 )
 from gate.tuning.grading import GRADERS, ModelGrader
 from gate.tuning.grading.applying import AnyGrader, grader
@@ -443,3 +444,18 @@ def test_too_few_labels_to_tell_are_said_to_be_too_few(tmp_path: Path) -> None:
         plan = gateway_of(policy_in(tmp_path, towns=4)).plan
         with pytest.raises(ConfigError, match=r"collection\.db: too few labels to tell which look wrong: "):
             suspect_rows(collection, plan)
+
+
+@pytest.mark.parametrize(
+    ("answers", "answer", "references", "shown"),
+    [
+        ({"small/with_passages": "Paris [1]"}, "Paris [1]", ("Paris",), "Paris"),
+        ({"small/closed_book": "arr[1]"}, "arr[1]", ("arr",), "arr[1]"),
+        ({"small/with_passages": "arr[1]"}, "arr[1]", ("arr[1]",), "arr[1]"),
+    ],
+)
+def test_passages_cited_are_no_part_of_what_is_graded(
+    answers: dict[str, str], answer: str, references: tuple[str, ...], shown: str
+) -> None:
+    example = Example("1", Question.from_text("Where?"), references)
+    assert uncited(Collected(1, example, (), answers, {}), answer) == shown

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import numpy as np
 
-from gate.tuning.judgements import Judgements, judgements_of
+from gate.tuning.judgements import JudgedRow, Judgements, judgements_of
+from gate.types import Action
+from tests.proxy.fake_gateway import GENERATION, outcome_of
 from tests.tuning.judged import NAN, rows, simulated
 
 
@@ -42,3 +44,11 @@ def test_no_rows_have_columns_all_the_same() -> None:
     none = judgements_of((), ("a", "b"))
     assert (len(none), none.values.shape, none.signals) == (0, (0, 2), ("a", "b"))
     assert len(Judgements.joined([none, none])) == 0
+
+
+def test_a_question_asked_back_and_an_unsure_answer_were_not_answered() -> None:
+    outcome = outcome_of(None)
+    ended = [replace(outcome, action=Action.CLARIFY), replace(outcome, hedged=True), outcome_of(GENERATION)]
+    made = judgements_of([JudgedRow(str(n), "", each, True, True) for n, each in enumerate(ended)], ())
+    assert made.answered.tolist() == [False, False, True]
+    assert made.actions.tolist() == ["clarify", "abstain", "answer"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,12 +15,13 @@ from gate.calibration.logistic import LogisticCalibrator
 from gate.drivers import Recording
 from gate.errors import ConfigError
 from gate.pipeline import Plan, answer
+from gate.rules import ThresholdRule
 from gate.tuning.collection import Collected, Collection
 from gate.tuning.fitting import fit_table
 from gate.tuning.judging import chosen_split, judge, questions_of, verdict
 from gate.tuning.observing import observed
 from gate.tuning.splits import WITH_TESTS, Shares, split_by
-from tests.tuning.collected import collection_in, gateway_of, label, policy_in, run_here
+from tests.tuning.collected import POLICY, collection_in, gateway_of, label, policy_in, run_here
 
 
 @pytest.fixture(scope="module")
@@ -137,3 +139,37 @@ def test_questions_without_a_label_are_none_to_judge_on(tmp_path: Path) -> None:
             chosen_split(held, "")
         label(held)
         assert chosen_split(held, "") in ("test", "certify")
+
+
+def test_memory_is_arbitrated_from_collecting_to_judging_as_it_would_be_live(tmp_path: Path) -> None:
+    text = POLICY.replace("[[draft], [samples, meanings]]", "[[draft, question, passages], [closed_book]]")
+    text = text.replace("evidence: {samples: {n: 4, seed: 1}}\n", "").replace(
+        "k: 1}}", "k: 1, arbitrate: true}, escalate: false}"
+    )
+    signals = "[token_logprob_sum, closed_book_agreement, closed_book_logprob, closed_book_in_passages, passage_score]"
+    text = text.replace("[token_logprob_sum, vote_share, semantic_concentration]", signals)
+    file = policy_in(tmp_path, text, towns=120)
+    gateway = gateway_of(file)
+    with collection_in(tmp_path, 120, file=file) as held:
+        table = observed(held.collected(), gateway.plan)
+        memory = table.stages["small/with_passages/tier1/memory"]
+        beside = table.stages["small/with_passages/tier1"]
+        closed = table.stages["small/closed_book/tier1"]
+        assert 20 < memory.there.sum() < beside.there.sum()
+        np.testing.assert_array_equal(memory.correct[memory.there], closed.correct[memory.there])
+        np.testing.assert_array_equal(memory.values[memory.there], beside.values[memory.there])
+        fitted = fit_table(table, {signal.name: signal.bounds for signal in gateway.plan.signals})
+        names = tuple(signal.name for signal in gateway.plan.signals)
+        made = LogisticCalibrator(signals=names, stages=dict(fitted.stages))
+        rule = ThresholdRule(answer_at=0.97)
+        plan = replace(gateway.plan, calibrator=made, rule=rule)
+        ended = Counter[bool]()
+        for one in judge(plan, held.collected()):
+            live = run_here(answer(plan, one.collected.example.asked), gateway.world, Recording())
+            assert one.outcome is not None
+            assert (one.outcome.text, one.outcome.decision.stage) == (live.text, live.decision.stage)
+            assert one.correct == (one.draft in one.collected.example.references)
+            if live.answered:
+                assert one.draft == live.text
+            ended[live.decision.stage.memory] += 1
+        assert min(ended[True], ended[False]) > 2, ended

@@ -163,7 +163,7 @@ def test_a_key_that_comes_from_a_merge_is_overridden() -> None:
 
 # --- any change of any policy ------------------------------------------------------------------------------------
 
-SHIPPED = {name: find(name).read_bytes().decode() for name in ("balanced", "strict", "cost-saver")}
+SHIPPED = {name: find(name).read_bytes().decode() for name in ("balanced", "strict", "cost-saver", "agents")}
 WORDS = st.text(st.characters(codec="utf-8", exclude_categories=("Cs",)), max_size=30)
 
 

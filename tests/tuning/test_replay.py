@@ -39,7 +39,8 @@ def changed(file: PolicyFile, **rule: Any) -> Gateway:
 
 def everywhere(threshold: float) -> Gateway:
     """``balanced`` with one threshold for all drafts."""
-    return changed(read(find("balanced")), answer_at=threshold, answer_at_in={}, closed_book_at=None)
+    rounds = [Stage(name, passages).round_key for name in ("small", "large") for passages in (False, True)]
+    return changed(read(find("balanced")), answer_at_in=dict.fromkeys(rounds, threshold))
 
 
 # --- a policy over its own log -----------------------------------------------------------------------------------
@@ -292,3 +293,14 @@ def test_memory_does_not_grow_with_the_text_of_a_log(
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < peaks[0] + 1_000_000, "sixty texts more are six million characters"
+
+
+def test_without_text_it_is_not_told_what_a_policy_would_ask_back_or_search_first(tmp_path: Path) -> None:
+    gateway = assemble(policy_in(tmp_path))
+    log = written(tmp_path / "log.jsonl", [decision("a", [step(ZERO, "answer", SURE)])])
+    for changes in ({"clarify_below": {"vote_share": 0.5}}, {"retrieve_first": "fresh"}):
+        other = dataclasses.replace(gateway, plan=dataclasses.replace(gateway.plan, **changes))
+        with pytest.raises(
+            ConfigError, match="without text a policy that asks back or searches first cannot be judged"
+        ):
+            replay(other, log, {})

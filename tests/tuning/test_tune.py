@@ -16,17 +16,20 @@ from gate.guarantees.selective_risk import upper_bound
 from gate.log.jsonl import to_json, without_text
 from gate.pocket.world import facts_of, unit_hash
 from gate.policy import PolicyFile, find, read
+from gate.route_settings import AbstainSettings
+from gate.rules import ExpectedCostRule
 from gate.tuning import tune as tuning
 from gate.tuning.bounds import trusted
 from gate.tuning.certification import Counted
 from gate.tuning.collection import Collection, Label
 from gate.tuning.decision_log import Audit
 from gate.tuning.judging import judge
+from gate.tuning.observing import labelled
 from gate.tuning.sources import CollectionSource, LogSource
 from gate.tuning.splits import Shares
 from gate.tuning.tune import Tuned
 from gate.tuning.tuned_files import Paths, write
-from gate.types import Question, Stage
+from gate.types import Action, Question, Stage
 from tests.tuning.collected import collection_in, examples, label, policy_in
 
 POLICY = """\
@@ -127,7 +130,7 @@ def test_the_certificate_holds_for_what_runs_then(
     running = assemble(read(paths.policy))
     assert not running.void
     assert running.certificate is not None
-    other = read(paths.policy).policy.model_copy(update={"abstain": "No."})
+    other = read(paths.policy).policy.model_copy(update={"abstain": AbstainSettings(text="No.")})
     assert assemble(replace(file, path=paths.policy, policy=other)).void
 
 
@@ -263,3 +266,27 @@ def test_a_log_certifies_first_what_ran_for_it_tells_all_of_that(tmp_path: Path)
     assert first.passed
     assert done.policy is not None
     assert done.policy.certificate is not None
+
+
+def test_a_policy_of_least_expected_cost_learns_what_its_ways_come_to(
+    ground: tuple[PolicyFile, Collection], tmp_path: Path
+) -> None:
+    file, collection = ground
+    rule = ExpectedCostRule(wrong=1.0, abstain=0.002)
+    asked = replace(file, policy=file.policy.model_copy(update={"rule": rule}))
+    done = tune(asked, CollectionSource(collection, SHARES))
+    assert done.policy is not None
+    assert done.calibrator is not None
+    assert isinstance(done.policy.rule, ExpectedCostRule)
+    prices = [test.candidate.option.rule.wrong for test in done.tests]  # type: ignore[attr-defined]
+    assert prices == sorted(prices, reverse=True)  # from the safest to the boldest
+    paths = Paths(tmp_path / "tuned.yaml")
+    write(done, asked, paths, overwrite=True)
+    gateway = load_gateway(str(paths.policy))
+    assert gateway.certified
+    assert Action.ESCALATE in gateway.plan.routes
+    ends = [one.outcome for one in judge(gateway.plan, labelled(collection)) if one.outcome]
+    assert {len(end.steps) for end in ends} == {1, 2}
+    learned = [test.candidate.calibrator.ways for test in done.tests]
+    assert all(ways is None or ways.wrong == price for ways, price in zip(learned, prices, strict=True))
+    assert done.calibrator.ways == done.chosen.candidate.calibrator.ways  # type: ignore[union-attr]

@@ -28,10 +28,11 @@ def with_(*changes: tuple[str, str]) -> str:
 
 
 SAMPLES = ("evidence: {samples: {n: 4, seed: 1}}", "evidence: {samples: {n: 9, seed: 1}}")
+NINE = [*(f"2 tiers, {n} samples" for n in (9, 5, 3, 2)), "2 tiers, up to 9 samples"]
 CASES = {
     "as it is": (
         with_(SAMPLES),
-        ["2 tiers, 9 samples", "2 tiers, 5 samples", "2 tiers, 3 samples", "2 tiers, 2 samples", "1 tier"],
+        [*NINE, "1 tier"],
     ),
     "one tier": (
         with_(("[[draft], [samples, meanings]]", "[[draft, samples, meanings]]")),
@@ -55,11 +56,11 @@ CASES = {
     ),
     "one answer a request": (
         with_(SAMPLES, ('/v1"', '/v1", capabilities: {n: 1}')),
-        ["2 tiers, 9 samples", "2 tiers, 5 samples", "2 tiers, 3 samples", "2 tiers, 2 samples", "1 tier"],
+        [*NINE, "1 tier"],
     ),
     "samples in parts of two": (
         with_(SAMPLES, ('/v1"', '/v1", capabilities: {n: 2}')),
-        ["2 tiers, 9 samples", "2 tiers, 5 samples", "2 tiers, 3 samples", "2 tiers, 2 samples", "1 tier"],
+        [*NINE, "1 tier"],
     ),
     "an embedder compares the samples": (
         with_(
@@ -109,6 +110,10 @@ def test_every_variant_is_told_from_what_the_whole_policy_asked(tmp_path: Path, 
                 assert len(seen) == len(whole) * len(made.plan.tiers) / len(gateway.plan.tiers)
                 for each in seen:
                     assert each.draft == whole[each.stage].draft
+                    if "up to" in variant.label:  # it pays for the prompt in every batch
+                        written = each.cost.completion_tokens
+                        assert written <= whole[each.stage].cost.completion_tokens
+                        continue
                     assert each.cost.tokens <= whole[each.stage].cost.tokens
                     assert each.cost.money <= whole[each.stage].cost.money
 
@@ -126,6 +131,22 @@ def test_fewer_samples_are_read_as_fewer(tmp_path: Path) -> None:
             for each, choices in zip(seen, drawn, strict=True):
                 share = sum(choice.text == each.draft for choice in choices[:2]) / 2
                 assert each.vector.value("vote_share") == pytest.approx(share)
+
+
+def test_samples_that_grow_tier_by_tier_are_cut_by_the_tier(tmp_path: Path) -> None:
+    text = with_(
+        ("[[draft], [samples, meanings]]", "[[draft], [samples, meanings], [samples, meanings]]"),
+        ("n: 4, seed: 1", "n: [2, 3], seed: 1"),
+    )
+    file = policy_in(tmp_path, text, towns=30)
+    gateway = gateway_of(file)
+    assert [variant.label for variant in of(gateway)] == ["3 tiers", "2 tiers", "1 tier"]
+    with collection_in(tmp_path, 4, file=file) as collection:
+        for row in collection.collected():
+            whole = {each.stage: each.vector for each in seen_of(gateway.plan, row)}
+            for variant in of(gateway):
+                for each in seen_of(assemble(replace(file, policy=variant.policy), Unfitted()).plan, row):
+                    assert each.vector == whole[each.stage] or variant.label == "1 tier"
 
 
 def test_evidence_that_is_left_out_leaves_no_options_behind(tmp_path: Path) -> None:

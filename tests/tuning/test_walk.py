@@ -11,15 +11,17 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gate.calibration.logistic import Way, Ways
 from gate.drivers import Recording, ReplayDriver
 from gate.errors import ReplayGap, UpstreamError
 from gate.pipeline import answer
-from gate.rules import ThresholdRule
+from gate.rules import ExpectedCostRule, ThresholdRule, Thresholds
 from gate.traces import TapeEntry
 from gate.tuning.table import Table
 from gate.tuning.walk import ABSTAINED, ANSWERED, UNKNOWN, Terrain, Walked, opened, walk
 from gate.types import Action, Outcome, Question, Stage
-from tests.tuning.small_worlds import ANY_WAY, LADDER, Said, SmallWorld, believed
+from tests.tuning.small_worlds import ANY_WAY, LADDER, Said, SmallWorld, believed, stages_in_order
+from tests.tuning.terrains import confident
 
 P = st.integers(0, 16).map(lambda k: k / 16)
 AT = st.integers(1, 16).map(lambda k: k / 16)
@@ -45,6 +47,36 @@ def worlds(draw: st.DrawFn) -> SmallWorld:
     return SmallWorld(ladder, passages, tiers, questions, told, draw(st.frozensets(st.sampled_from(questions))))
 
 
+COST = st.integers(0, 20).map(lambda k: k / 16)
+
+
+@st.composite
+def ways(draw: st.DrawFn, world: SmallWorld) -> Ways:
+    """What ways on cost: more evidence by how sure the draft is, the others always the same."""
+    falling = st.lists(COST, min_size=2, max_size=2).map(lambda ends: ((0.0, max(ends)), (1.0, min(ends))))
+    flat = COST.map(lambda cost: ((0.5, cost),))
+    stages = {}
+    for stage in stages_in_order(world):
+        further = world.ladder[world.ladder.index(stage.upstream) + 1 :]
+        names = {"gather": falling, "retrieve": flat, **{f"escalate:{name}": flat for name in further}}
+        chosen = draw(st.sets(st.sampled_from(sorted(names))))
+        stages[stage.key] = {name: Way(cost=draw(names[name])) for name in sorted(chosen)}
+    return Ways(wrong=1.0, abstain=0.5, stages=stages)
+
+
+@st.composite
+def far_sighted(draw: st.DrawFn) -> tuple[SmallWorld, ExpectedCostRule]:
+    world = draw(worlds())
+    abstain = draw(st.integers(1, 16).map(lambda k: k / 16))
+    rule = ExpectedCostRule(
+        wrong=abstain + draw(st.integers(0, 32).map(lambda k: k / 8)),
+        abstain=abstain,
+        answer_at=draw(P),
+        otherwise=draw(st.sampled_from(ANY_WAY)),
+    )
+    return replace(world, ways=draw(st.none() | ways(world))), rule
+
+
 @st.composite
 def rules(draw: st.DrawFn) -> ThresholdRule:
     rounds = [Stage(name, passages).round_key for name in LADDER for passages in (False, True)]
@@ -57,7 +89,7 @@ def rules(draw: st.DrawFn) -> ThresholdRule:
     )
 
 
-def run(world: SmallWorld, rule: ThresholdRule, question: str, tape: tuple[TapeEntry, ...]) -> Outcome | None:
+def run(world: SmallWorld, rule: Thresholds, question: str, tape: tuple[TapeEntry, ...]) -> Outcome | None:
     """What the pipeline does, from the replies; None where it has no first draft."""
     try:
         return ReplayDriver(tape).run(answer(world.plan(rule), Question.from_text(question)), Recording())
@@ -65,8 +97,9 @@ def run(world: SmallWorld, rule: ThresholdRule, question: str, tape: tuple[TapeE
         return None
 
 
-def walked_by(world: SmallWorld, table: Table, rule: ThresholdRule) -> Walked:
-    return walk(Terrain.of(table, believed(table), world.ladder, world.tiers), rule)
+def walked_by(world: SmallWorld, table: Table, rule: Thresholds) -> Walked:
+    terrain = Terrain.of(table, believed(table), world.ladder, world.tiers)
+    return walk(terrain.looking_ahead(table, world.ways), rule)
 
 
 def same(walked: Walked, row: int, outcome: Outcome, world: SmallWorld, question: str) -> bool:
@@ -95,6 +128,18 @@ def test_walking_a_table_is_running_the_pipeline(world: SmallWorld, tried: list[
             outcome = run(world, rule, question, tape)
             assert outcome is not None
             assert same(walked, row, outcome, world, question)
+
+
+@settings(max_examples=150)
+@given(far_sighted())
+def test_so_it_is_under_the_rule_of_least_expected_cost(made: tuple[SmallWorld, ExpectedCostRule]) -> None:
+    world, rule = made
+    table, tapes = world.collect(world.plan(rule))
+    walked = walked_by(world, table, rule)
+    for row, (question, tape) in enumerate(tapes.items()):
+        outcome = run(world, rule, question, tape)
+        assert outcome is not None
+        assert same(walked, row, outcome, world, question)
 
 
 @settings(max_examples=40)
@@ -190,3 +235,28 @@ def test_the_ways_from_a_round() -> None:
     assert opened(LADDER, ("small", True), Action.RETRIEVE) is None
     assert opened(LADDER, ("small", True), Action.ESCALATE) == ("middle", False)
     assert opened(LADDER, ("large", False), Action.ESCALATE) is None
+
+
+def test_where_memory_is_on_trial_ways_go_by_what_was_learned_of_the_drafts_stage() -> None:
+    """As in the pipeline: the likelier answer is held against the threshold, the ways on are those of the round."""
+    n = 3
+    draft, memory = (np.array(values) for values in ([0.2, 0.2, 0.6], [0.5, 0.95, 0.1]))
+    own = confident(Stage("small", True), draft, np.zeros(n), np.zeros(n))
+    beside = replace(own.column, stage=Stage("small", True, memory=True), correct=np.ones(n))
+    large = confident(Stage("large"), np.full(n, 0.99), np.ones(n), np.zeros(n))
+    closed = confident(Stage("small"), np.zeros(n), np.zeros(n), np.zeros(n))
+    columns = [closed.column, own.column, beside, large.column]
+    none = np.full(n, "", dtype=object)
+    stages = {column.stage.key: column for column in columns}
+    table = Table(none, none, none, np.ones(n), ("told",), stages, True)
+    nobody = np.zeros(n, np.bool_)
+    p = dict(zip(stages, (closed.p, draft, memory, large.p), strict=True))
+    terrain = Terrain.of(table, {key: (each, nobody) for key, each in p.items()}, ("small", "large"), 1)
+    retrieve = {Stage("small").key: {"retrieve": Way(cost=((0.5, 0.0),))}}
+    onward = {Stage("small", True).key: {"escalate:large": Way(cost=((0.5, 0.01),))}}
+    ways = Ways(wrong=1.0, abstain=0.1, stages=retrieve | onward)
+    rule = ExpectedCostRule(wrong=1.0, abstain=0.1)
+    walked = walk(terrain.looking_ahead(table, ways), rule)
+    ends = [walked.stages[place] for place in walked.stage]
+    assert ends == ["large/closed_book/tier0", "small/with_passages/tier0", "large/closed_book/tier0"]
+    assert walked.correct.tolist() == [1.0, 1.0, 1.0]

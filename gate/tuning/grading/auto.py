@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 from gate.evidence.equivalence import likeness
 from gate.evidence.meanings import normalize
 from gate.evidence.quantities import Date, quantity
+from gate.evidence.rouge import token_f1
 from gate.evidence.words import STOP_WORDS
 from gate.tuning.grading.amounts import the_amount
 from gate.tuning.grading.contains import standing
@@ -18,7 +19,7 @@ from gate.tuning.grading.date import DateGrader
 from gate.tuning.grading.exact import ExactGrader
 from gate.tuning.grading.grade import Grade, declines, settled, written
 from gate.tuning.grading.number import NumberGrader
-from gate.tuning.grading.token_f1 import token_f1, words_of
+from gate.tuning.grading.token_f1 import words_of
 from gate.types import Question
 
 _CHOICES = frozenset({"or", "and", "either", "both", "maybe", "perhaps", "possibly", "probably"})

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
-from gate.signals.hedging import assurance
+from gate.evidence.assurance import assurance
 from gate.types import Question
 
 _APOLOGY = re.compile(

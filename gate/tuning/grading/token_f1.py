@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import ClassVar
 
 from pydantic import BaseModel, Field
 
 from gate.evidence.meanings import normalize
+from gate.evidence.rouge import token_f1
 from gate.evidence.words import spaced_words
 from gate.tuning.grading.grade import Grade, settled, written
 from gate.types import Question
@@ -44,9 +44,3 @@ def overlapping(
 
 def words_of(text: str) -> tuple[str, ...]:
     return spaced_words(normalize(text))
-
-
-def token_f1(one: Sequence[str], other: Sequence[str]) -> float:
-    """2 x the words both have / all words of the two, each as often as it stands; in [0, 1]."""
-    shared = (Counter(one) & Counter(other)).total()
-    return 2.0 * shared / (len(one) + len(other)) if shared else 0.0
