@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from gate.assemble import load_gateway
+from gate.gateway import Gateway
+from gate.types import Action, Question
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 
@@ -43,8 +46,78 @@ def test_questions_become_a_certified_policy_and_a_report(tmp_path: Path) -> Non
     assert (tmp_path / "made" / "report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
 
 
+def test_ones_own_documents_are_indexed_and_answered_from(tmp_path: Path) -> None:
+    called = {**os.environ, "GATE": f"{sys.executable} -m gate"}
+    run = [EXAMPLES / "retrieval" / "run.sh", tmp_path / "made"]
+    said = subprocess.run(run, env=called, capture_output=True, text=True, check=True).stdout
+    assert "6 passages" in said
+    assert "retrieve → small/with_passages/tier0 answer" in said
+    assert "│ Norway " in said
+
+
 @pytest.mark.parametrize(("folder", "kind"), [("openai_compatible", "openai_chat"), ("vllm", "vllm")])
 def test_the_policy_for_ones_own_server_loads(folder: str, kind: str) -> None:
     gateway = load_gateway(str(EXAMPLES / folder / "policy.yaml"))
     assert gateway.policy.upstreams["main"].kind == kind
     assert not gateway.certified
+
+
+@pytest.mark.parametrize(
+    ("question", "action", "text"),
+    [
+        ("Where is Tripoli?", Action.CLARIFY, "Your question can be understood in more than one way."),
+        ("Wo liegt Hyderabad?", Action.CLARIFY, "Ihre Frage lässt sich auf mehrere Arten verstehen."),
+        ("Where is Tripoli in Lebanon?", Action.ANSWER, "Lebanon"),
+        ("Where is Oslo?", Action.ANSWER, "Norway"),
+    ],
+)
+def test_an_ambiguous_question_is_asked_back(question: str, action: Action, text: str, asking_back: Gateway) -> None:
+    outcome, _ = asking_back.ask(Question.from_text(question))
+    assert (outcome.action, outcome.text.startswith(text)) == (action, True), outcome.text
+
+
+def test_a_refusal_speaks_the_askers_language_shows_what_was_found_and_marks_what_is_unsure(refusing: Gateway) -> None:
+    outcome, _ = refusing.ask(Question.from_text("Wo liegt Atlantis?"))
+    assert (outcome.action, outcome.decision.reason) == (Action.ABSTAIN, "no_passages")
+    assert outcome.text.startswith("Ich kenne die Antwort auf Ihre Frage nicht sicher")
+    outcome, _ = refusing.ask(Question.from_text("¿Dónde está Springfield?"))
+    assert (outcome.action, outcome.hedged, outcome.generation) == (Action.ABSTAIN, True, None)
+    assert outcome.text.startswith("No estoy seguro, pero puede que sea: United States\n\nLo encontrado hasta ahora")
+    assert [passage.id for passage in outcome.passages] == ["country:Springfield"]
+
+
+@pytest.fixture(scope="module")
+def asking_back() -> Iterator[Gateway]:
+    yield from opened("clarify")
+
+
+@pytest.fixture(scope="module")
+def refusing() -> Iterator[Gateway]:
+    yield from opened("abstain")
+
+
+def opened(example: str) -> Iterator[Gateway]:
+    gateway = load_gateway(str(EXAMPLES / example / "policy.yaml"))
+    yield gateway
+    gateway.close()
+
+
+def test_the_large_model_is_asked_where_the_small_one_is_unsure_and_a_person_where_both_are(tmp_path: Path) -> None:
+    folder = EXAMPLES / "escalate"
+    desk = subprocess.Popen([sys.executable, folder / "desk.py", "0"], stdout=subprocess.PIPE, text=True)
+    try:
+        assert desk.stdout is not None
+        port = desk.stdout.readline().rsplit(":")[-1].strip()
+        text = (folder / "policy.yaml").read_text(encoding="utf-8").replace(":8899/", f":{port}/")
+        (tmp_path / "policy.yaml").write_text(text, encoding="utf-8")
+        gateway = load_gateway(str(tmp_path / "policy.yaml"))
+        answered, _ = gateway.ask(Question.from_text("Where is Leicester?"))
+        assert (answered.text, answered.upstream) == ("United Kingdom", "large")
+        assert answered.cost.money > 0
+        handed, _ = gateway.ask(Question.from_text("Where is Atlantis?"))
+        assert (handed.action, handed.reference) == (Action.ABSTAIN, "desk-1")
+        assert desk.stdout.readline().startswith("#1: Where is Atlantis? (uncertain;")
+        gateway.close()
+    finally:
+        desk.kill()
+        desk.communicate()

@@ -9,6 +9,7 @@ Prints tables and writes build/bench-foundations.json. Nothing is held against a
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import platform
@@ -18,7 +19,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -34,10 +35,12 @@ from gate.evidence.meanings import normalize
 from gate.gateway import Gateway
 from gate.guarantees.selective_risk import upper_bound
 from gate.pocket.world import RELATIONS, Fact, facts, facts_of
-from gate.types import Message, Question
+from gate.routes import AbstainRoute
+from gate.routes.wording import worded, wordings
+from gate.types import Action, Message, Question
 
 ROOT = Path(__file__).parents[2]
-POLICIES = ("balanced", "strict", "cost-saver")
+POLICIES = ("balanced", "strict", "cost-saver", "rag", "agents")
 PROMPT = prompts.load("pocket_with_passages")
 out = Console(width=110)
 
@@ -108,18 +111,20 @@ class Judged:
 
 
 def judge(name: str) -> list[Judged]:
-    """The whole policy on every test fact; ``right`` is that of the last draft, let through or not."""
+    """The whole policy on every test fact; ``right`` is that of the answer on trial at the end, let through or not."""
     gateway = load_gateway(name)
+    before = [worded("hedged", language, answer="") for language in wordings()]
+    showing = AbstainRoute(hedge_above=0.0)  # what it would have answered stands in the refusal
+    gateway.plan = replace(gateway.plan, routes={**gateway.plan.routes, Action.ABSTAIN: showing})
     made = []
     for fact in facts_of("test"):
         began = time.perf_counter()
-        outcome, record = gateway.ask(Question.from_text(fact.question))
+        outcome, _ = gateway.ask(Question.from_text(fact.question))
         seconds = time.perf_counter() - began
-        drafts = [e.generations.choices for e in record.tape if e.generations and len(e.generations.choices) == 1]
         made.append(
             Judged(
                 p=outcome.confidence.p if outcome.confidence else 0.0,
-                right=same(drafts[-1][0].text, fact.answer),
+                right=same(functools.reduce(str.removeprefix, before, outcome.text), fact.answer),
                 answered=outcome.answered,
                 calls=outcome.cost.calls,
                 money=outcome.cost.money,

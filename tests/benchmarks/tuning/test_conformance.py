@@ -12,7 +12,7 @@ import pytest
 
 from tests.benchmarks.recorded import Row
 from tests.benchmarks.tuning import __main__ as tuning
-from tests.benchmarks.tuning import calibration, cascades, promise, scale, sets
+from tests.benchmarks.tuning import calibration, cascades, promise, rungs, scale, sets
 
 
 def row(rng: random.Random, place: int, model: str = "weak", **extra: Any) -> dict[str, Any]:
@@ -121,9 +121,9 @@ def test_a_threshold_below_a_half_breaks_the_simulated_promise() -> None:
 
 def test_a_price_is_taken_as_recorded_else_from_the_list() -> None:
     listed = {"model": "gpt-4", "question": "q" * 400, "answer": "a" * 40, "samples": [{}, {}]}
-    assert cascades.price_of(listed) == pytest.approx((100 * 30 + 20 * 60) / 1e6)
-    assert cascades.price_of({**listed, "extra": {"cost_usd": 0.5}}) == 0.5
-    assert cascades.price_of({**listed, "model": "unheard-of"}) is None
+    assert rungs.price_of(listed) == pytest.approx((100 * 30 + 20 * 60) / 1e6)
+    assert rungs.price_of({**listed, "extra": {"cost_usd": 0.5}}) == 0.5
+    assert rungs.price_of({**listed, "model": "unheard-of"}) is None
 
 
 def test_an_interval_holds_the_mean_of_a_column() -> None:
@@ -135,7 +135,7 @@ def test_an_interval_holds_the_mean_of_a_column() -> None:
 
 def test_the_closed_book_is_read_without_what_was_retrieved() -> None:
     given = row(random.Random(0), 1, regimes={"one_retrieval": {"answer": "z"}}, seakr_direct={"answer": "y"})
-    extra = cascades._closed(given)["extra"]
+    extra = rungs._closed(given)["extra"]
     assert "regimes" not in extra
     assert extra["second_model_answer"] == "y"
 

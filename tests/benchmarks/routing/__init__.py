@@ -1,0 +1,1 @@
+"""What the routes bring, and what the rule that chooses among them saves."""
