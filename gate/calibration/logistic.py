@@ -156,6 +156,12 @@ class Ways(BaseModel):
     stages: dict[str, dict[str, Way]]
 
 
+def way_of(name: str) -> tuple[Action, str]:
+    """The action a way's name stands for, and the upstream it leads to; "" where it names none."""
+    action, _, target = name.partition(":")
+    return Action(action), target
+
+
 class LogisticCalibrator(BaseModel):
     """A fitted calibrator, as its JSON file holds it."""
 
@@ -224,11 +230,11 @@ class LogisticCalibrator(BaseModel):
 
     def _prospects(self, vector: SignalVector, stage: Stage, p: float) -> Iterator[Prospect]:
         for name, way in (self.ways.stages.get(stage.key, {}) if self.ways else {}).items():
-            action, _, target = name.partition(":")
+            action, target = way_of(name)
             success = p
             if way.success is not None:
                 success = sigmoid(_bent(way.success, _z(way.success, _terms(way.success, vector))))
-            yield Prospect(Action(action), success, way.expected_cost(success), target)
+            yield Prospect(action, success, way.expected_cost(success), target)
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,9 +52,11 @@ class ExpectedCostRule(Thresholds):
         return self.threshold(Stage(""))
 
     def threshold(self, stage: Stage) -> float:
-        floor = self.model_copy(update={"answer_at_in": {}})
-        least = max(self.answer_at, Thresholds.threshold(floor, stage))
-        return max(least, self.answer_at_in.get(stage.round_key, 1 - self.abstain / self.wrong))
+        return max(self.floor(stage), self.answer_at_in.get(stage.round_key, 1 - self.abstain / self.wrong))
+
+    def floor(self, stage: Stage) -> float:
+        """The p below which a draft of this stage is not let through, whatever it costs."""
+        return max(self.answer_at, self.of_book(stage))
 
     def decide(self, confidence: Confidence, stage: Stage, open_actions: frozenset[Action]) -> Decision:
         threshold = self.threshold(stage)

@@ -37,8 +37,11 @@ class Thresholds(BaseModel):
 
     def threshold(self, stage: Stage) -> float:
         """The least p at which a draft of this stage is let through."""
-        general = self.answer_at if stage.passages or self.closed_book_at is None else self.closed_book_at
-        return self.answer_at_in.get(stage.round_key, general)
+        return self.answer_at_in.get(stage.round_key, self.of_book(stage))
+
+    def of_book(self, stage: Stage) -> float:
+        """The threshold of a stage but for what is set for its round alone."""
+        return self.answer_at if stage.passages or self.closed_book_at is None else self.closed_book_at
 
     def in_order(self, confidence: Confidence, threshold: float, open_actions: frozenset[Action]) -> Action:
         """What is done below a threshold by order alone: more evidence where it may help, the first of ``otherwise``

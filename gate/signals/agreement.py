@@ -26,11 +26,8 @@ class VoteShare:
     needs: ClassVar[tuple[type[Fact], ...]] = (Meanings,)
 
     def measure(self, evidence: Evidence) -> float | Missing:
-        meanings = evidence.find(Meanings)
-        if meanings is None:
-            return Missing(evidence.missing.get(Meanings, "no samples were drawn"))
-        agreeing = sum(label == meanings.draft for label in meanings.samples)
-        return spread(len(meanings.samples)) or agreeing / max(meanings.asked, len(meanings.samples))
+        votes = _votes(evidence)
+        return votes if isinstance(votes, Missing) else votes[0] / votes[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +43,17 @@ class VotePosterior:
     needs: ClassVar[tuple[type[Fact], ...]] = (Meanings,)
 
     def measure(self, evidence: Evidence) -> float | Missing:
-        meanings = evidence.find(Meanings)
-        if meanings is None:
-            return Missing(evidence.missing.get(Meanings, "no samples were drawn"))
-        agreeing = sum(label == meanings.draft for label in meanings.samples)
-        few = spread(len(meanings.samples))
-        return few or (agreeing + 1) / (max(meanings.asked, len(meanings.samples)) + 2)
+        votes = _votes(evidence)
+        return votes if isinstance(votes, Missing) else (votes[0] + 1) / (votes[1] + 2)
+
+
+def _votes(evidence: Evidence) -> tuple[int, int] | Missing:
+    """The samples that say what the draft says, and all that were asked for."""
+    meanings = evidence.find(Meanings)
+    if meanings is None:
+        return Missing(evidence.missing.get(Meanings, "no samples were drawn"))
+    agreeing = sum(label == meanings.draft for label in meanings.samples)
+    return spread(len(meanings.samples)) or (agreeing, max(meanings.asked, len(meanings.samples)))
 
 
 @dataclass(frozen=True, slots=True)

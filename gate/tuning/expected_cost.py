@@ -15,13 +15,13 @@ from dataclasses import replace
 
 import numpy as np
 
-from gate.calibration.logistic import Way, Ways
+from gate.calibration.logistic import Way, Ways, way_of
 from gate.rules import ExpectedCostRule, Thresholds
 from gate.tuning import search
 from gate.tuning.foresight import Foresight
 from gate.tuning.search import ENOUGH, Option, Prices, Structure, option, within
 from gate.tuning.table import Array, Bools
-from gate.tuning.walk import Round, Terrain, decided, opened, walk
+from gate.tuning.walk import Round, Terrain, decided, expected_costs, opened, walk
 from gate.types import Action, Stage
 
 _KNOTS = 20
@@ -58,15 +58,13 @@ def _begun(
 ) -> ExpectedCostRule:
     """The rule at these prices with the thresholds of another, none below its floors."""
     named = [Stage(name, passages) for name, passages in terrain.rounds if name in structure.ladder]
-    floor = rule.model_copy(update={"answer_at_in": {}})
-    least = {stage: max(rule.answer_at, Thresholds.threshold(floor, stage)) for stage in named}
     update = {
         "kind": rule.kind,  # what is set is what is written
         "wrong": prices.wrong,
         "abstain": prices.abstain,
         "otherwise": structure.otherwise,
         "gather_above": by_order.gather_above,
-        "answer_at_in": {stage.round_key: max(least[stage], by_order.threshold(stage)) for stage in named},
+        "answer_at_in": {stage.round_key: max(rule.floor(stage), by_order.threshold(stage)) for stage in named},
     }
     return rule.model_copy(update=update)
 
@@ -125,8 +123,8 @@ def _learned(
             cost = _curve(now.foretelling[some], values[key, tier + 1][some], terrain.weights[some])
             yield Action.GATHER.value, Way(cost=cost)
     for name, model in foresight.models.get(here.stage.key, {}).items():
-        action, _, target = name.partition(":")
-        to = opened(structure.ladder, key, Action(action), target)
+        action, target = way_of(name)
+        to = opened(structure.ladder, key, action, target)
         if to is None or (to, 0) not in values or action not in structure.otherwise or not come.any():
             continue
         first = terrain.rounds[to][0].column
@@ -156,15 +154,7 @@ def _curve(p: Array, cost: Array, weights: Array) -> tuple[tuple[float, float], 
 
 def ahead_of(terrain: Terrain, ways: Ways, foresight: Foresight) -> dict[str, dict[str, Array]]:
     """What the ways on are expected to cost each question, by models that had not seen it."""
-    ahead = {}
-    for (upstream, passages), tiers in terrain.rounds.items():
-        for tier, now in enumerate(tiers):
-            stage = Stage(upstream, passages, tier).key
-            ahead[stage] = {
-                name: way.expected_costs(now.foretelling if way.success is None else foresight.unseen[stage][name])
-                for name, way in ways.stages.get(stage, {}).items()
-            }
-    return ahead
+    return expected_costs(terrain, ways, lambda stage, name, _: foresight.unseen[stage][name])
 
 
 def _value(

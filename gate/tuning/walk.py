@@ -7,14 +7,14 @@ Nothing is promised by it: the policy the search settles on is certified by runn
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import takewhile
 
 import numpy as np
 import numpy.typing as npt
 
-from gate.calibration.logistic import Ways
+from gate.calibration.logistic import StageWeights, Ways, way_of
 from gate.calibration.probabilities import probabilities
 from gate.rules import ExpectedCostRule, Thresholds
 from gate.tuning.table import COSTS, Array, Bools, Column, Table
@@ -80,24 +80,31 @@ class Terrain:
         """With what ways that were learned before are expected to cost."""
         if ways is None:
             return self
-        ahead = {}
-        for (upstream, passages), tiers in self.rounds.items():
-            for tier, now in enumerate(tiers):
-                key = Stage(upstream, passages, tier).key
-                ahead[key] = {
-                    name: way.expected_costs(
-                        now.foretelling
-                        if way.success is None
-                        else probabilities(way.success, table.stages[key].values)[0]
-                    )
-                    for name, way in ways.stages.get(key, {}).items()
-                }
-        return replace(self, ahead=ahead)
+
+        def foretold(stage: str, name: str, success: StageWeights) -> Array:
+            return probabilities(success, table.stages[stage].values)[0]
+
+        return replace(self, ahead=expected_costs(self, ways, foretold))
 
     def unseen(self, stage: Stage) -> Bools:
         """Who might have come to a stage, had the policy of the time sent them there: [n]."""
         failed = self.failed.get(stage.key, np.zeros(self.n, np.bool_))
         return np.full(self.n, not self.complete) & ~failed
+
+
+def expected_costs(
+    terrain: Terrain, ways: Ways, foretold: Callable[[str, str, StageWeights], Array]
+) -> dict[str, dict[str, Array]]:
+    """`Terrain.ahead`; ``foretold`` gives how likely a way succeeds, [n], by its stage's key, name and model."""
+    ahead = {}
+    for tiers in terrain.rounds.values():
+        for now in tiers:
+            key = now.column.stage.key
+            ahead[key] = {
+                name: way.expected_costs(now.foretelling if way.success is None else foretold(key, name, way.success))
+                for name, way in ways.stages.get(key, {}).items()
+            }
+    return ahead
 
 
 def _on_trial(table: Table, confident: Mapping[str, tuple[Array, Bools]], stage: Stage) -> Confident:
@@ -280,10 +287,10 @@ def _choices(terrain: Terrain, rule: Thresholds, key: Round, tier: int) -> Itera
         if further is not None and "gather" in ahead:
             yield _Choice(Action.GATHER, np.where(now.column.answerable, ahead["gather"], np.inf), None, further)
         for name, cost in ahead.items():
-            action, _, target = name.partition(":")
-            to = opened(terrain.ladder, key, Action(action), target)
+            action, target = way_of(name)
+            to = opened(terrain.ladder, key, action, target)
             if to is not None and to in terrain.rounds and action in rule.otherwise:
-                yield _Choice(Action(action), cost, to, terrain.rounds[to][0].column)
+                yield _Choice(action, cost, to, terrain.rounds[to][0].column)
         yield _Choice(Action.ABSTAIN, np.full(terrain.n, rule.abstain))
         return
     if further is not None and threshold < 1.0:

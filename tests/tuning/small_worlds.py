@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from gate.calibration.logistic import Ways
+from gate.calibration.logistic import Ways, way_of
 from gate.drivers import Recording, ThreadedDriver, World
 from gate.effects import Flow, Generate, Retrieve, generate
 from gate.errors import UpstreamError
@@ -173,8 +173,8 @@ class Believing:
         assert heard is not None
         p = heard % STRANGE
         ahead = self.ways.stages.get(stage.key, {}) if self.ways else {}
-        split = ((name.partition(":"), way) for name, way in ahead.items())
-        prospects = tuple(Prospect(Action(name), p, way.expected_cost(p), to) for (name, _, to), way in split)
+        split = ((way_of(name), way) for name, way in ahead.items())
+        prospects = tuple(Prospect(action, p, way.expected_cost(p), to) for (action, to), way in split)
         return Confidence(p, p, p, out_of_distribution=heard >= STRANGE, prospects=prospects)
 
 
