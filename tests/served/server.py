@@ -66,12 +66,6 @@ class Server:
             time.sleep(0.05)
         return not busy
 
-    def wait_until_busy(self) -> None:
-        until = time.monotonic() + 20
-        while not self.metric("vllm:num_requests_running"):
-            assert time.monotonic() < until, "no request ever ran"
-            time.sleep(0.02)
-
     def kill(self) -> None:
         """At once, with all its processes."""
         with contextlib.suppress(ProcessLookupError):
