@@ -19,7 +19,7 @@ VLLM_VENV := .venv-vllm
 VLLM_BIN := $(VLLM_VENV)/bin
 VLLM_INSTALL = $(VLLM_BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 
-.PHONY: help demo serve test test-vllm lint bench bench-quality bench-tune bench-internal bench-routing clean
+.PHONY: help demo serve test node-client fuzz test-vllm lint bench bench-quality bench-tune bench-internal bench-routing bench-prefix bench-proxy clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -51,8 +51,19 @@ demo: $(VENV)/.core ## ask the pocket model some twenty questions through the ga
 serve: $(VENV)/.core ## an OpenAI-compatible gate on http://127.0.0.1:8800/v1
 	$(BIN)/gate serve
 
-test: $(VENV)/.dev ## the test suite, a process a core
+test: $(VENV)/.dev node-client ## the test suite, a process a core
 	$(BIN)/python -m pytest --numprocesses logical --dist worksteal
+
+# where there is no npm, or it reaches no packages, the test of this client says that it was skipped
+node-client: build/node/.installed ## install the OpenAI client for Node that the tests point at the proxy
+
+build/node/.installed: tests/proxy/node/package.json
+	@mkdir -p $(@D) && cp $< $(@D)/
+	@if command -v npm >/dev/null; then npm install --prefix $(@D) --no-audit --no-fund --silent && touch $@ \
+	  || echo "npm cannot install the client for Node"; fi
+
+fuzz: $(VENV)/.dev ## ask the proxy 20,000 made-up requests: about 8 minutes
+	GATE_FUZZ=20000 $(BIN)/python -m pytest --timeout 3600 tests/proxy/test_fuzzing.py
 
 # servers take half a minute to start, within the time of the first test that asks one
 test-vllm: $(VLLM_VENV)/.test ## test against vLLM servers: installs vLLM (3 GB) on first use, about 5 minutes
@@ -79,5 +90,11 @@ bench-internal: $(VENV)/.dev $(VLLM_VENV)/.test ## measure internal states, and 
 bench-routing: $(VENV)/.dev ## measure every route, on the pocket world and on recorded answers: make bench-routing DATA=folder
 	$(BIN)/python -m tests.benchmarks.routing $(DATA)
 
+bench-prefix: $(VENV)/.dev ## measure confidence on the growing text: make bench-prefix [DATA=folder]
+	$(BIN)/python -m tests.benchmarks.prefix $(DATA)
+
+bench-proxy: $(VENV)/.dev ## measure the proxy beside others: needs nginx and wrk, about 6 minutes
+	$(BIN)/python -m tests.benchmarks.proxy $(ARGS)
+
 clean: ## remove the environment and caches
-	rm -rf $(VENV) $(VLLM_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VLLM_VENV) build/node .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from gate import __version__, prompts
+from gate.assemble_prefix import prefix_calibrator
 from gate.assemble_routes import arbitrates, clarifies_with, routes_of
 from gate.calibration import LogisticCalibrator, VoteShareCalibrator
 from gate.drivers import World
@@ -58,6 +59,7 @@ def assemble(file: PolicyFile, calibrator: Calibrator | None = None, probes: Pro
     """Build everything a policy names. Raises `ConfigError` with the line of what cannot be built.
 
     A ``calibrator`` or ``probes`` given here run in the place of those the policy names, which need not be there then.
+    With a ``calibrator`` nothing is streamed: that of the growing text need not be there either.
     """
     policy = file.policy
     upstreams: dict[str, Upstream] = _endpoints(file, "upstreams", UPSTREAMS)
@@ -108,12 +110,18 @@ def assemble(file: PolicyFile, calibrator: Calibrator | None = None, probes: Pro
     world = World(upstreams, retrievers, timeouts, embedders, judges, people)
     _check_uses(file, plan, world)
     gateway = Gateway(policy, plan, world, fingerprints(policy, plan, world))
+    if calibrator is None:
+        gateway.prefix = prefix_calibrator(file, gateway.running)
+    _say_void(gateway)
+    return gateway
+
+
+def _say_void(gateway: Gateway) -> None:
     if gateway.void:
         void, does = "; ".join(gateway.void), "answers go out uncertified"
-        if policy.on_void == "abstain":
+        if gateway.policy.on_void == "abstain":
             does = "every question is abstained from"
-        log.warning("the certificate of the policy %r is void (%s): %s", policy.name, void, does)
-    return gateway
+        log.warning("the certificate of the policy %r is void (%s): %s", gateway.name, void, does)
 
 
 def fingerprints(policy: Policy, plan: Plan, world: World) -> dict[str, str]:
@@ -225,7 +233,7 @@ def _source(file: PolicyFile, probes: Probes | None, name: str, *place: str | in
         values |= _step(file, values, int(place[1]))
     if isinstance(values.get("path"), str):  # relative to the policy, like those of endpoints
         values["path"] = str(file.path.parent / values["path"])
-    if ("evidence", name) in file.lines:  # else it stands in the tiers alone
+    if ("evidence", name) in file.lines.of:  # else it stands in the tiers alone
         place = ("evidence", name)
     try:
         return cast("EvidenceSource", options(file, made, values, *place, of=f"the evidence {name!r}"))

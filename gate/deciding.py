@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gate.errors import EvidenceUnavailable, GateError, StaleCalibrator, UpstreamError, UpstreamTimeout
-from gate.evidence.asking import cut_short, refused
+from gate.evidence.asking import cut_short, refused, stopped_early
 from gate.evidence.closed_book import memory_of
 from gate.evidence.draft import draft_of
 from gate.ports import Rule
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 ENDS = frozenset({Action.ANSWER, Action.CLARIFY, Action.ABSTAIN})
 _CUT_SHORT = "the draft was cut short: it reached the most tokens it may have (max_tokens, or what the budget has left)"
+_STOPPED = "the draft was stopped while it was written, by whoever watched it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,8 @@ def decide(
     try:
         stage, draft, confidence = _on_trial(plan, standing, stage, draft)
     except StaleCalibrator as error:
+        if stopped_early(draft):
+            return Decision(Action.ABSTAIN, "cut_short", stage, detail=f"{_STOPPED}; {error}")
         if refused(draft):
             return Decision(Action.ABSTAIN, "model_declined", stage, detail=str(error))
         passes = plan.on_failure == "pass_through" and Action.ANSWER not in closed
@@ -72,6 +75,8 @@ def reasons(closed: Mapping[Action, Closed]) -> tuple[str, ...]:
 
 def saying(decision: Decision, *more: str) -> Decision:
     """The decision with more details."""
+    if not any(more):
+        return decision
     return dataclasses.replace(decision, detail="; ".join(filter(None, (decision.detail, *more))))
 
 
@@ -95,14 +100,14 @@ def _on_trial(plan: Plan, standing: Standing, stage: Stage, draft: Generation) -
 
 def _judge(rule: Rule, draft: Generation, confidence: Confidence, stage: Stage, allowed: frozenset[Action]) -> Decision:
     """The rule's decision; drafts of which the confidence says nothing are never answered."""
-    if refused(draft):  # there is no answer that could be right
+    if refused(draft) and not stopped_early(draft):  # there is no answer that could be right
         none = dataclasses.replace(confidence, p=0.0, low=0.0, high=0.0, contributions=(), out_of_distribution=True)
         if none.prospects:  # what more evidence comes to was learned of answers
             allowed -= {Action.GATHER}
         return _never_answered(rule.decide(none, stage, allowed), "model_declined")
     if cut_short(draft):  # the calibrator was fitted on whole answers
         decision = rule.decide(dataclasses.replace(confidence, out_of_distribution=True), stage, allowed)
-        return saying(_never_answered(decision, "cut_short"), _CUT_SHORT)
+        return saying(_never_answered(decision, "cut_short"), _STOPPED if stopped_early(draft) else _CUT_SHORT)
     return rule.decide(confidence, stage, allowed)
 
 

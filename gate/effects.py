@@ -14,14 +14,17 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Generator, Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from typing import Any, Generic, TypeAlias, TypeVar, cast
 
 from gate.errors import GateError
 from gate.types import Cost, Entailments, Generations, JsonObject, Message, Passage, Step, Vector, Vectors
 
 T = TypeVar("T")
-_NOT_ASKED = frozenset({"cap", "part_of", "seed_is_callers", "states", "vector"})
+_NOT_ASKED = frozenset({"cap", "counted", "live", "part_of", "seed_is_callers", "states", "vector"})
+
+STOPPED_EARLY = "stopped_early"
+"""The ``finish_reason`` of a draft that gate itself stopped while it was written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,11 @@ class Generate:
     """The calls this is one of: no part of what is asked."""
     states: ReadStates | None = None
     """What to read inside the model, where the upstream can; an answer is the same with or without it."""
+    live: str = ""
+    """Of a draft its round (`gate.types.Stage.round_key`). A draft somebody may want to watch while it is written
+    (`gate.drivers.world.Recording.live`): then the upstream is asked to stream, where it can."""
+    counted: bool = True
+    """Whether a streamed reply is asked to say how many tokens it took: no part of what is asked."""
 
     @property
     def limit(self) -> int | None:
@@ -220,18 +228,31 @@ def family_key(effect: Generate) -> str:
 
 
 def _hash(effect: Request, left_out: frozenset[str]) -> str:
-    fields = {name: value for name, value in asdict(effect).items() if name not in left_out}
-    asked = [type(effect).__name__, _canonical(fields)]
-    text = json.dumps(asked, sort_keys=True, ensure_ascii=False, default=str)
+    asked = {name: _plain(getattr(effect, name)) for name in _names(type(effect)) if name not in left_out}
+    text = json.dumps([type(effect).__name__, asked], sort_keys=True, ensure_ascii=False, default=str)
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:24]
 
 
-def _canonical(value: Any) -> Any:
-    """1.0 as 1: they are equal, and must not differ for having gone through a file."""
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
+_FIELDS: dict[type, tuple[str, ...]] = {}
+
+
+def _names(kind: type[Any]) -> tuple[str, ...]:
+    """The fields of a class that holds data; looked up once."""
+    if kind not in _FIELDS:
+        _FIELDS[kind] = tuple(each.name for each in fields(kind))
+    return _FIELDS[kind]
+
+
+def _plain(value: Any) -> Any:
+    """As JSON has it; with 1.0 as 1: they are equal, and must not differ for having gone through a file."""
+    if isinstance(value, str | bool | int | None):
+        return value
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else value
     if isinstance(value, Mapping):
-        return {key: _canonical(item) for key, item in value.items()}
+        return {key: _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_canonical(item) for item in value]
+        return [_plain(item) for item in value]
+    if is_dataclass(value):
+        return {name: _plain(getattr(value, name)) for name in _names(type(value))}
     return value

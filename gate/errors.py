@@ -104,14 +104,24 @@ class StaleCalibrator(ConfigError):
 class RequestError(GateError):
     """The request itself cannot be served.
 
-    ``param`` names the offending field, ``status`` is the HTTP status, ``code`` a stable word for programs.
+    ``param`` names the offending field, ``status`` is the HTTP status, ``code`` a stable word for programs,
+    ``retry_after`` the seconds after which the same request may be served, where waiting helps.
     """
 
-    def __init__(self, message: str, *, param: str | None = None, status: int = 400, code: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        param: str | None = None,
+        status: int = 400,
+        code: str | None = None,
+        retry_after: float | None = None,
+    ) -> None:
         super().__init__(message)
         self.param = param
         self.status = status
         self.code = code
+        self.retry_after = retry_after
 
 
 class UpstreamError(GateError):
@@ -121,6 +131,9 @@ class UpstreamError(GateError):
     (``in_full``), and no trace kept without text holds it. Keys are masked in it. ``param`` is the field of the request
     that the server blames, where its reply names one. ``unsent``: the request cannot have arrived.
     """
+
+    final = False
+    """Whether it came after a part of the answer had been shown: then nothing is asked again."""
 
     def __init__(
         self,

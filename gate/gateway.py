@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import uuid
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from gate.drivers import AsyncDriver, Recording, ReplayDriver, ThreadedDriver, World
+from gate.effects import Request, effect_key
 from gate.errors import GateError, ReplayGap, first_of
+from gate.full_evidence import full_evidence
 from gate.pipeline import Plan, answer
 from gate.policy import Policy
-from gate.traces import TraceRecord
-from gate.types import Budget, Certificate, Cost, Outcome, Question
+from gate.remembering import remembered
+from gate.spending import Purse, metered
+from gate.traces import TapeEntry, TraceRecord
+from gate.types import Budget, Certificate, Outcome, Question
+
+if TYPE_CHECKING:
+    from gate.calibration.prefix import PrefixCalibrator
+
+_UNLIMITED = Budget()
 
 
 @dataclass(slots=True)
@@ -28,65 +37,85 @@ class Gateway:
     world: World
     running: Mapping[str, str]
     """Fingerprints of what runs."""
+    prefix: PrefixCalibrator | None = None
+    """Of the growing text, where drafts are streamed in the mode ``prefix``."""
     seen_void: tuple[str, ...] = ()
     """Why no certificate held for some answer since this was loaded: what came showed that something else runs."""
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
     _threaded: ThreadedDriver | None = field(default=None, repr=False)
     _async: dict[asyncio.AbstractEventLoop, AsyncDriver] = field(default_factory=dict, repr=False)
+    policy_fingerprint: str = field(init=False)
+    certificate: Certificate | None = field(init=False)
+    void: tuple[str, ...] = field(init=False)
+    """Why the certificate does not hold for what runs; empty when it does, or when there is none."""
+
+    def __post_init__(self) -> None:
+        held = self.policy.certificate
+        self.policy_fingerprint = self.policy.fingerprint
+        self.certificate = None if held is None else Certificate(**held.model_dump())
+        self.void = () if self.certificate is None else _void(self.certificate, self.running)
 
     @property
     def name(self) -> str:
         return self.policy.name
 
     @property
-    def policy_fingerprint(self) -> str:
-        return self.policy.fingerprint
-
-    @property
-    def certificate(self) -> Certificate | None:
-        held = self.policy.certificate
-        return None if held is None else Certificate(**held.model_dump())
-
-    @property
-    def void(self) -> tuple[str, ...]:
-        """Why the certificate does not hold for what runs; empty when it does, or when there is none."""
-        held = self.certificate
-        if held is None:
-            return ()
-        names = sorted(held.fingerprints.keys() | self.running.keys())
-        return tuple(
-            f"{name} is not what was certified"
-            for name in names
-            if held.fingerprints.get(name) != self.running.get(name)
-        )
-
-    @property
     def certified(self) -> bool:
         return self.certificate is not None and not self.void
 
-    def ask(self, question: Question, *, budget: Budget | None = None) -> tuple[Outcome, TraceRecord]:
+    def ask(
+        self, question: Question, *, budget: Budget | None = None, recording: Recording | None = None
+    ) -> tuple[Outcome, TraceRecord]:
         """The outcome and its trace. Raises `UpstreamError` when there is no first draft.
 
+        ``recording``: an empty one, for who wants to read along. Its ``live`` is told of drafts while they are written:
+        no word of them is an answer before the outcome says so.
         Whatever is raised, a fault included, carries the trace until then: see `gate.errors.trace_of`.
         """
         plan = self._plan(budget)
-        with _Asking(self, question, budget) as asking:
+        with _Asking(self, question, budget, recording or Recording()) as asking:
             outcome = self._driver().run(answer(plan, question), asking.recording, seconds=plan.budget.seconds)
         return outcome, asking.trace(outcome)
 
-    async def aask(self, question: Question, *, budget: Budget | None = None) -> tuple[Outcome, TraceRecord]:
-        """`ask` on the running event loop; cancelling it cancels every call under way."""
-        plan = self._plan(budget)
-        with _Asking(self, question, budget) as asking:
+    async def aask(
+        self,
+        question: Question,
+        *,
+        budget: Budget | None = None,
+        recording: Recording | None = None,
+        observing: bool = False,
+    ) -> tuple[Outcome, TraceRecord]:
+        """`ask` on the running event loop; cancelling it cancels every call under way.
+
+        ``recording`` as with `ask`. ``observing``: what is decided is only recorded, so a policy that would abstain
+        from everything because its certificate is void decides all the same.
+        """
+        plan = self._plan(budget, observing=observing)
+        with _Asking(self, question, budget, recording or Recording()) as asking:
             driver = self._async_driver()
             outcome = await driver.run(answer(plan, question), asking.recording, seconds=plan.budget.seconds)
         return outcome, asking.trace(outcome)
+
+    async def acomplete(self, record: TraceRecord) -> TraceRecord:
+        """The record of a question with all evidence there is for it, whatever the rule would have bought.
+
+        What was asked already is not asked again. From such a record any policy over the same stages can be judged, a
+        stricter one too. Raises `UpstreamError` when there is no first draft any more.
+        """
+        if record.question is None:
+            raise ReplayGap("this trace was kept without text: there is nothing to ask")
+        plan = replace(self._plan(None), budget=Budget())
+        recording, recalled = Recording(), _Recalled(record.tape)
+        flow = metered(remembered(full_evidence(plan, record.question), recalled), Purse.of(plan.budget, plan.prices))
+        await self._async_driver().run(flow, recording, seconds=self.plan.budget.seconds)
+        return replace(record, tape=(*record.tape, *recording.tape))
 
     def replay(self, record: TraceRecord) -> Outcome:
         """What this policy makes of a recorded question, with no calls. Raises `ReplayGap` where it cannot be told."""
         if record.question is None:
             raise ReplayGap("this trace was kept without text: record with text to replay")
-        return ReplayDriver(record.tape).run(answer(self._plan(record.budget), record.question), Recording())
+        plan = self._plan(record.budget)
+        return ReplayDriver(record.tape, plan.prices).run(answer(plan, record.question), Recording())
 
     def close(self) -> None:
         """Close what `ask` opened; a later `ask` opens it again."""
@@ -116,12 +145,29 @@ class Gateway:
                 self._async[loop] = AsyncDriver(self.world)
             return self._async[loop]
 
-    def _plan(self, budget: Budget | None) -> Plan:
+    def _plan(self, budget: Budget | None, *, observing: bool = False) -> Plan:
         """The plan under the caller's budget, which may tighten the policy's but not loosen it."""
         plan = self.plan
-        if self.void and self.policy.on_void == "abstain":
+        if self.void and self.policy.on_void == "abstain" and not observing:
             plan = replace(plan, frozen="certificate_void")
-        return plan if budget is None else replace(plan, budget=_tighter(plan.budget, budget))
+        return plan if budget in (None, _UNLIMITED) else replace(plan, budget=_tighter(plan.budget, budget))
+
+
+class _Recalled:
+    """The replies of a record, each to be had once: fits `gate.remembering.Memory`."""
+
+    def __init__(self, tape: Iterable[TapeEntry]) -> None:
+        self._held: dict[str, deque[TapeEntry]] = {}
+        for entry in tape:
+            if entry.failure is None:
+                self._held.setdefault(entry.key, deque()).append(entry)
+
+    def recall(self, effect: Request) -> TapeEntry | None:
+        held = self._held.get(effect_key(effect))
+        return held.popleft() if held else None
+
+    def note(self) -> None:
+        """The recording of the run has it."""
 
 
 @dataclass(slots=True)
@@ -147,7 +193,7 @@ class _Asking:
             if step.void:
                 self.gateway.seen_void = step.void
         return TraceRecord(
-            id=uuid.uuid4().hex,
+            id=self.recording.id,
             started=self.begun,
             policy=self.gateway.name,
             policy_fingerprint=self.gateway.policy_fingerprint,
@@ -159,8 +205,17 @@ class _Asking:
             outcome=outcome,
             error=error,
             action=outcome.action if outcome else None,
-            cost=outcome.cost if outcome else sum((entry.cost for entry in self.recording.tape), Cost()),
+            cost=outcome.cost if outcome else self.recording.cost,
         )
+
+
+def _void(certificate: Certificate, running: Mapping[str, str]) -> tuple[str, ...]:
+    held = certificate.fingerprints
+    return tuple(
+        f"{name} is not what was certified"
+        for name in sorted(held.keys() | running.keys())
+        if held.get(name) != running.get(name)
+    )
 
 
 def _named(error: BaseException) -> str:

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 import orjson
 
 from gate.errors import ConfigError, UpstreamError
+from gate.well_known_secrets import refuse_well_known
 
 _RETRYABLE = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 520, 522, 524, 529})
 _SECRET = re.compile(r"(sk-|Bearer\s+|api[_-]?key[=:\s]+)[^\s\"',}]{4,}", re.IGNORECASE)
@@ -22,6 +23,7 @@ _KEY_HEADERS = frozenset({"authorization", "x-api-key", "api-key"})
 _CAUSE = 300
 BROKEN = object()
 """What `parsed` makes of a body that is no JSON."""
+BROKEN_OFF = "broke the connection off before its answer was complete"
 
 
 # --- options -----------------------------------------------------------------------------------------------------
@@ -50,10 +52,14 @@ def headers_without_keys(headers: dict[str, str]) -> dict[str, str]:
 
 
 def secret_of(variable: str, what: str = "the key") -> str:
-    """What an environment variable holds. Raises `ConfigError`, which names the variable and never what is in it."""
+    """What an environment variable holds. Raises `ConfigError` where that is nothing, or a key that everybody knows.
+
+    The error names the variable and never what is in it.
+    """
     secret = os.environ.get(variable, "").strip()
     if not secret:
         raise ConfigError(f"the environment variable {variable!r} is not set: it must hold {what}")
+    refuse_well_known(secret, f"the environment variable {variable!r}")
     return secret
 
 

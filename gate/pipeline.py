@@ -16,7 +16,9 @@ from typing import Literal
 from gate.deciding import ENDS, Closed, decide, reasons, saying
 from gate.effects import Flow, observe
 from gate.errors import EvidenceUnavailable, UpstreamError
+from gate.evidence.asking import stopped_early
 from gate.evidence.citations import citing
+from gate.evidence.closed_book import on_trial
 from gate.evidence.draft import Draft
 from gate.ports import (
     Calibrator,
@@ -137,14 +139,15 @@ def _answer(plan: Plan, question: Question, purse: Purse) -> Flow[Outcome]:
             decision = saying(decision, *begun)
         if decision.action in ENDS:
             ending = yield from _end(plan, standing, decision, spent)
-            standing = dataclasses.replace(standing, cost=standing.cost + ending.cost)
-            spent += ending.cost
+            if ending.cost != _NOTHING:
+                standing = dataclasses.replace(standing, cost=standing.cost + ending.cost)
+                spent += ending.cost
             if isinstance(ending, _Failed):
                 closed[decision.action] = ending.closed
                 continue
             steps.append(_step(standing, saying(decision, ending.detail)))
             yield from observe(steps[-1])
-            return _outcome(standing.round, ending, tuple(steps), spent)
+            return _outcome(standing, ending, tuple(steps), spent)
         steps.append(_step(standing, decision))
         yield from observe(steps[-1])
         try:
@@ -213,6 +216,10 @@ def gather(plan: Plan, round_: Round, tier: int, evidence: Evidence, spent: Cost
     for source in plan.tiers[tier]:
         so_far = spent + cost
         needed = source.provides is Draft
+        draft = evidence.find(Draft)
+        if draft is not None and stopped_early(draft.generation):  # it is never answered, whatever bears it out
+            evidence = evidence.lacking(source.provides, "the draft was stopped while it was written")
+            continue
         if not needed and (reason := no_room(plan.budget, so_far, source.calls(round_.profile))):
             evidence = evidence.lacking(source.provides, reason)
             continue
@@ -234,6 +241,8 @@ def gather(plan: Plan, round_: Round, tier: int, evidence: Evidence, spent: Cost
 
 def _within(round_: Round, budget: Budget, spent: Cost) -> Round:
     """The round with what the budget still allows."""
+    if budget.calls is None and budget.tokens is None:
+        return round_
     calls = None if budget.calls is None else budget.calls - spent.calls
     tokens = None if budget.tokens is None else max(1, budget.tokens - spent.tokens)
     return dataclasses.replace(round_, calls_left=calls, tokens_left=tokens)
@@ -279,7 +288,9 @@ def _end(plan: Plan, standing: Standing, decision: Decision, spent: Cost) -> Flo
     """What a route that ends gives back. Abstaining cannot fail: at worst nothing is said beside the decision."""
     route, cost = plan.routes[decision.action], Cost()
     try:
-        ending = yield from route.follow(_within(standing.round, plan.budget, spent), standing.evidence, decision)
+        answers = decision.action is Action.ANSWER  # which takes nothing of what is left
+        round_ = standing.round if answers else _within(standing.round, plan.budget, spent)
+        ending = yield from route.follow(round_, standing.evidence, decision)
         if isinstance(ending, Ending):
             return ending
         cost, failed = ending.cost, Closed(f"the route {decision.action} opened a round instead of ending")
@@ -288,16 +299,19 @@ def _end(plan: Plan, standing: Standing, decision: Decision, spent: Cost) -> Flo
     return Ending("", cost=cost, detail=failed.why) if decision.action is Action.ABSTAIN else _Failed(failed, cost)
 
 
-def _outcome(round_: Round, ending: Ending, steps: tuple[Step, ...], spent: Cost) -> Outcome:
+def _outcome(standing: Standing, ending: Ending, steps: tuple[Step, ...], spent: Cost) -> Outcome:
+    decision = steps[-1].decision
+    tried = None if ending.generation else on_trial(standing.evidence, memory=decision.stage.memory)
     return Outcome(
-        action=steps[-1].decision.action,
+        action=decision.action,
         text=ending.text,
         steps=steps,
         cost=spent,
         generation=ending.generation,
-        upstream=round_.upstream if ending.generation else "",
+        upstream=standing.round.upstream if ending.generation else "",
         passages=ending.passages,
         cited=ending.cited,
         hedged=ending.hedged,
         reference=ending.reference,
+        withheld=tried,
     )

@@ -7,27 +7,16 @@ key; names that stand for nothing are refused the same way where they are looked
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
-import re
-import typing
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    SerializeAsAny,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 
+from gate import yaml_lines
 from gate.endpoint_settings import (
     EmbedderSettings,
     JudgeSettings,
@@ -35,16 +24,19 @@ from gate.endpoint_settings import (
     RetrieverSettings,
     UpstreamSettings,
 )
-from gate.errors import ConfigError, UnknownName
+from gate.errors import UnknownName
 from gate.prompts import locate
 from gate.route_settings import AbstainSettings, ClarifySettings, RetrieveSettings
 from gate.rules import RULES, AnyRule, Thresholds
+from gate.serving_settings import ServingSettings
+from gate.yaml_lines import Lines, Place
 
-Place = tuple[str | int, ...]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=64)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 _DEFAULT_RULE: Literal["threshold"] = "threshold"
 _FAN_OUT = 32
+_RULE_KEYS = tuple(sorted({key for rule in RULES for key, field in rule.model_fields.items() if not field.exclude}))
+"""Of all kinds: which one a misspelt key is of, the schema cannot tell."""
 
 
 def _unset(value: object) -> bool:
@@ -160,6 +152,7 @@ class Policy(_Part):
     """When confidence cannot be computed: abstain, or let the draft through, marked."""
     on_void: Literal["serve", "abstain"] = "serve"
     """When the certificate does not hold for what runs: keep serving, marked, or abstain from everything."""
+    serving: ServingSettings = ServingSettings()
     certificate: CertificateSettings | None = None
 
     @field_validator("rule", mode="plain")
@@ -228,9 +221,9 @@ class Policy(_Part):
     @property
     def fingerprint(self) -> str:
         """Hash of everything that bears on a decision: not the name, the summary or the certificate itself, nor the
-        costs, by which tuning chooses among policies that all keep the promise. Who is handed a question, and how long
-        a search may take, changes no answer that goes out."""
-        apart: dict[str, Any] = dict.fromkeys(("name", "summary", "costs", "certificate", "people"), True)
+        costs, by which tuning chooses among policies that all keep the promise. Who is handed a question, how long a
+        search may take and how answers are served change no decision."""
+        apart: dict[str, Any] = dict.fromkeys(("name", "summary", "costs", "certificate", "people", "serving"), True)
         content = self.model_dump(exclude={**apart, "retrievers": {"__all__": {"timeout"}}})
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -245,13 +238,11 @@ class PolicyFile:
 
     policy: Policy
     path: Path
-    lines: Mapping[Place, int]
+    lines: Lines
 
     def where(self, *place: str | int) -> str:
         """``file:line`` of a key, or of the nearest one above it."""
-        while place and place not in self.lines:
-            place = place[:-1]
-        return f"{self.path}:{self.lines.get(place, 1)}"
+        return self.lines.where(*place)
 
 
 def find(name_or_path: str) -> Path:
@@ -271,32 +262,10 @@ def read(path: Path, *, certificate: bool = True) -> PolicyFile:
 
     Without its ``certificate`` it is read as one still to be tuned: what it promises need not be shown yet.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"cannot read the policy: {error}", where=str(path)) from error
-    lines: dict[Place, int] = {}
-    try:
-        node = yaml.compose(text, Loader=yaml.SafeLoader)
-        if not isinstance(node, yaml.MappingNode):
-            raise ConfigError("a policy is a mapping of keys to values", where=f"{path}:1")
-        lines.update(_lines(node, (), path))
-        data = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = mark.line + 1 if mark else 1
-        problem = getattr(error, "problem", None) or "not YAML"
-        raise ConfigError(f"not YAML: {problem}", where=f"{path}:{line}") from error
-    except RecursionError as error:
-        raise ConfigError("nested too deep, or an alias that holds itself", where=f"{path}:1") from error
-    except ValueError as error:  # PyYAML lets those of int(), float() and date() through
-        raise ConfigError(f"a value that is none: {error}", where=f"{path}:1") from error
+    data, lines = yaml_lines.read(path, "policy")
     if not certificate:
         data.pop("certificate", None)
-    try:
-        return PolicyFile(Policy.model_validate(data), path, lines)
-    except ValidationError as error:
-        raise _refused(error, Policy, path, lines) from error
+    return PolicyFile(yaml_lines.checked(Policy, data, lines, known={("rule",): _RULE_KEYS}), path, lines)
 
 
 def options(
@@ -306,69 +275,4 @@ def options(
 
     ``of`` names the part where a key of it is missing.
     """
-    try:
-        return model.model_validate(dict(values))
-    except ValidationError as error:
-        below = {p[len(place) :]: line for p, line in file.lines.items() if p[: len(place)] == place}
-        raise _refused(error, model, file.path, below, of) from error
-
-
-def _lines(node: yaml.Node, place: Place, path: Path) -> Iterator[tuple[Place, int]]:
-    yield place, node.start_mark.line + 1
-    if isinstance(node, yaml.MappingNode):
-        seen = set()
-        for key, value in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                raise ConfigError("a key must be a plain word", where=f"{path}:{key.start_mark.line + 1}")
-            if key.value in seen:
-                raise ConfigError(f"the key {key.value!r} stands twice", where=f"{path}:{key.start_mark.line + 1}")
-            seen.add(key.value)
-            yield (*place, key.value), key.start_mark.line + 1
-            yield from ((p, line) for p, line in _lines(value, (*place, key.value), path) if p != (*place, key.value))
-    elif isinstance(node, yaml.SequenceNode):
-        for number, item in enumerate(node.value):
-            yield from _lines(item, (*place, number), path)
-
-
-def _refused(
-    error: ValidationError, model: type[BaseModel], path: Path, lines: Mapping[Place, int], of: str = ""
-) -> ConfigError:
-    """One validation error as one sentence with file and line: a misspelt key before the one it leaves missing."""
-    listed = error.errors()
-    first = next((e for e in listed if e["type"] == "extra_forbidden"), listed[0])
-    place: Place = first["loc"] or first.get("ctx", {}).get("place", ())
-    known = place
-    while known and known not in lines:
-        known = known[:-1]
-    where = f"{path}:{lines.get(known, 1)}"
-    key = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        return UnknownName("key", str(place[-1]), _keys(model, place[:-1]), where=where)
-    if first["type"] == "missing":
-        return ConfigError(f"the key {key!r}{f' of {of}' if of else ''} is missing", where=where)
-    if first["type"] in {"literal_error", "enum"} and isinstance(first["input"], str):
-        expected = re.findall(r"'([^']*)'", str(first["ctx"]["expected"]))
-        return UnknownName(f"value of {key}", first["input"], expected, where=where)
-    message = first["msg"].removeprefix("Value error, ")
-    return ConfigError(f"{key}: {message}" if key else message, where=where)
-
-
-def _keys(model: type[BaseModel], place: Place) -> list[str]:
-    """The keys that are valid at a place of the schema."""
-    current: Any = model
-    for part in place:
-        fields = getattr(current, "model_fields", None)
-        current = fields[part].annotation if fields and part in fields else current
-        current = next(iter(_models(current)), current)
-    fields = getattr(current, "model_fields", {})
-    if place == ("rule",):
-        fields = {name: field for rule in RULES for name, field in rule.model_fields.items()}
-    return sorted(name for name, field in fields.items() if not field.exclude)  # what is excluded no file may say
-
-
-def _models(annotation: Any) -> Iterator[type[BaseModel]]:
-    """Every pydantic model named in an annotation."""
-    if inspect.isclass(annotation) and issubclass(annotation, BaseModel):
-        yield annotation
-    for argument in typing.get_args(annotation):
-        yield from _models(argument)
+    return yaml_lines.checked(model, dict(values), file.lines.below(*place), of=of)

@@ -1,4 +1,4 @@
-"""Every seam of gate on one page: read this first.
+"""Every seam of gate on one page: read this first. What an upstream may offer beside them is in `gate.live_ports`.
 
 To add a signal, an evidence source, a calibrator, a rule, a route, an upstream or a retriever, write one file that
 fits the protocol here and add one line to that folder's tuple. The conformance tests run over those tuples.
@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
+import orjson
 from typing_extensions import TypeIs
 
 from gate.effects import Embed, Entail, Flow, Generate, HandOver, Retrieve
@@ -78,6 +79,8 @@ class Profile:
     """The most answers it gives to one request; 1 when it cannot give several."""
     tools: bool = True
     seed: bool = True
+    stream: bool = False
+    """Can tell of an answer while it writes it."""
     states: bool = False
     """Can be read inside while it answers: gives `InternalStates` where they are asked for."""
 
@@ -266,9 +269,11 @@ class HttpRequest:
         """The body as it is sent, byte for byte."""
         if self.method == "GET":
             return b""
-        # httpx's own encoder fails on half a surrogate pair, which a model or a caller may have written
-        text = json.dumps(dict(self.body), ensure_ascii=False, separators=(",", ":"))
-        return text.encode("utf-8", "replace")
+        body = dict(self.body)
+        try:
+            return orjson.dumps(body)
+        except TypeError:  # half a surrogate pair, which a model or a caller may have written, or a huge integer
+            return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "replace")
 
 
 @dataclass(frozen=True, slots=True)

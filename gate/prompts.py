@@ -20,8 +20,8 @@ from __future__ import annotations
 
 import hashlib
 import re
+from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 from gate.errors import ConfigError, UnknownName
@@ -78,14 +78,34 @@ def _unfenced(text: str) -> str:
     return _FENCE.sub(lambda run: " ".join(run[0][:3]), text)
 
 
-@cache
+Shelf = dict[str, Prompt]
+"""Prompts that were read, by name."""
+_OF_ALL: Shelf = {}
+_shelf: ContextVar[Shelf] = ContextVar("gate_prompts")
+
+
+def use(shelf: Shelf) -> None:
+    """From here on, what runs in this context reads each prompt once and keeps it on this shelf, not on that of all.
+
+    So a policy goes on with the prompts it was loaded with while another is loaded with changed ones.
+    """
+    _shelf.set(shelf)
+
+
 def load(name: str) -> Prompt:
     """The prompt called ``name`` (without ``.md``). Raises `UnknownName` or `ConfigError`."""
-    folder = locate("prompts")
-    path = folder / f"{name}.md"
-    if not path.is_file():
-        raise UnknownName("prompt", name, (p.stem for p in folder.glob("*.md")))
-    return _parse(name, path.read_bytes())
+    shelf = _shelf.get(_OF_ALL)
+    if name not in shelf:
+        path = path_of(name)
+        if not path.is_file():
+            raise UnknownName("prompt", name, (p.stem for p in path.parent.glob("*.md")))
+        shelf[name] = _parse(name, path.read_bytes())
+    return shelf[name]
+
+
+def path_of(name: str) -> Path:
+    """Where the prompt called ``name`` is, or would be."""
+    return locate("prompts") / f"{name}.md"
 
 
 def _parse(name: str, raw: bytes) -> Prompt:

@@ -47,6 +47,10 @@ class TapeEntry:
     and as many in other parts from all replies of one `gate.effects.Draws`."""
     n: int = 1
     """How many answers were asked for."""
+    to: str = ""
+    """The name of who was asked."""
+    began: float = 0.0
+    """When, in seconds since 1970, UTC."""
 
 
 @dataclass(frozen=True, slots=True)

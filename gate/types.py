@@ -1,7 +1,7 @@
 """The nouns of gate, frozen: what flows from a question to an outcome. Each knows nothing of the next.
 
-``Question`` → evidence → ``SignalVector`` → ``Confidence`` → ``Decision`` → ``Outcome``; what is kept of it all is in
-`gate.traces`. Sequences are tuples, times are seconds, money is US dollars, log-probabilities are natural logs.
+``Question`` → evidence → ``SignalVector`` → ``Confidence`` → ``Decision`` → ``Outcome``; kept in `gate.traces`.
+Sequences are tuples, times are seconds, money is US dollars, log-probabilities are natural logs.
 """
 
 from __future__ import annotations
@@ -198,7 +198,9 @@ class Cost:
         return self.prompt_tokens + self.completion_tokens
 
     def __add__(self, other: Cost) -> Cost:
-        return Cost(*(getattr(self, f.name) + getattr(other, f.name) for f in dataclasses.fields(Cost)))
+        calls, prompt = self.calls + other.calls, self.prompt_tokens + other.prompt_tokens
+        completion = self.completion_tokens + other.completion_tokens
+        return Cost(calls, prompt, completion, self.seconds + other.seconds, self.money + other.money)
 
     @staticmethod
     def together(costs: Iterable[Cost]) -> Cost:
@@ -213,10 +215,8 @@ class Cost:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """How far one question has come: who drafts, whether passages are in the prompt, how many tiers were gathered.
-
-    A calibrator holds one set of weights per stage, because a policy that stops early sees a selected population.
-    """
+    """How far one question has come: who drafts, whether passages are in the prompt, how many tiers were gathered. A
+    calibrator holds one set of weights per stage, because a policy that stops early sees a selected population."""
 
     upstream: str
     passages: bool = False
@@ -300,8 +300,7 @@ class Confidence:
     contributions: tuple[Contribution, ...] = ()
     base: float = 0.0
     """Log-odds before any signal: the intercept."""
-    calibrated: bool = True
-    """False when p comes from an uncalibrated fall-back."""
+    calibrated: bool = True  # False when p comes from an uncalibrated fall-back
     out_of_distribution: bool = False
     """True when signals lie, alone or together, outside what the calibrator was fitted on: do not trust p upwards."""
     prospects: tuple[Prospect, ...] = ()
@@ -355,6 +354,8 @@ class Outcome:
     """Whether ``text`` gives an answer although gate abstains: marked as unsure, and outside the promise."""
     reference: str = ""
     """Under which a person was handed the question; "" where none was."""
+    withheld: Generation | None = None
+    """The answer that was on trial when none was let through; None where one was, or there was nothing to try."""
 
     @property
     def decision(self) -> Decision:
@@ -394,7 +395,6 @@ class Certificate:
     segment: str
     date: str
     fingerprints: Mapping[str, str]
-    """What was running: ``gate`` (its version), ``policy``, ``calibrator``, ``retriever``, and ``upstream:``,
-    ``embedder:``, ``judge:``, ``prompt:`` and ``file:`` with each name."""
+    """What was running, by hash: see `gate.assemble.fingerprints`."""
     labels: str = ""
     """Who said what is right, and how far they are to be trusted."""

@@ -90,7 +90,11 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "extra": st.dictionaries(TEXT, JSON, max_size=3),
     "part_of": st.none() | st.builds(Draws, st.none() | st.integers()),
     "states": st.none() | st.builds(ReadStates, st.lists(TEXT, max_size=2).map(tuple), st.booleans()),
+    "live": TEXT,
+    "counted": st.booleans(),
 }
+SAME = {"cap", "counted", "live", "part_of", "seed_is_callers", "states"}
+"""The answer is the same whatever they are."""
 REQUESTS = st.builds(Generate, **FIELDS)
 
 
@@ -107,7 +111,7 @@ def test_a_key_changes_with_each_field_that_is_asked_and_with_nothing_else(
     name = data.draw(st.sampled_from(list(FIELDS)))
     value = data.draw(FIELDS[name])
     assume(value != getattr(request, name))
-    same = name in {"cap", "part_of", "seed_is_callers", "states"}  # the answer is the same whatever they are
+    same = name in SAME
     assert (effect_key(dataclasses.replace(request, **{name: value})) == effect_key(request)) == same
 
 
@@ -179,7 +183,7 @@ def test_a_family_is_all_requests_that_differ_in_their_number_of_answers_alone(n
         "part_of": Draws(ASKED.seed),
     }
     changed = dataclasses.replace(ASKED, **{name: other.get(name, 7)})
-    unasked = name in {"n", "cap", "part_of", "seed_is_callers", "states"}
+    unasked = name in SAME | {"n"}
     assert (family_key(changed) == family_key(ASKED)) is unasked
     assert (effect_key(changed) == effect_key(ASKED)) is (unasked and name != "n")
     assert family_key(changed) != effect_key(changed)

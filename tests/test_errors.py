@@ -109,9 +109,9 @@ def test_a_missing_extra_names_the_line_to_type() -> None:
 
 
 def test_a_request_error_is_the_callers_fault_unless_said_otherwise() -> None:
-    plain, full = RequestError("no"), RequestError("no", param="n", status=422, code="bad_n")
-    assert (plain.param, plain.status, plain.code) == (None, 400, None)
-    assert (full.param, full.status, full.code) == ("n", 422, "bad_n")
+    plain, full = RequestError("no"), RequestError("no", param="n", status=422, code="bad_n", retry_after=2.5)
+    assert (plain.param, plain.status, plain.code, plain.retry_after) == (None, 400, None, None)
+    assert (full.param, full.status, full.code, full.retry_after) == ("n", 422, "bad_n", 2.5)
 
 
 def test_an_upstream_error_names_the_upstream_and_the_cause() -> None:

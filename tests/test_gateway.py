@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import threading
+import uuid
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 from pydantic import BaseModel, PrivateAttr
 
-from gate.drivers import World
-from gate.effects import Flow, Generate
+import gate
+from gate.drivers import Recording, World
+from gate.drivers.world import decision_id
+from gate.effects import STOPPED_EARLY, Flow, Generate
 from gate.errors import EvidenceUnavailable, ReplayGap, UpstreamError, trace_of
 from gate.evidence import DraftSource, MeaningsSource, SamplesSource
 from gate.gateway import Gateway
@@ -20,8 +23,9 @@ from gate.log.explain import explanation
 from gate.log.jsonl import from_json, to_json, without_text
 from gate.policy import read
 from gate.ports import Evidence, Fact, Price, Profile, Round, Uses
+from gate.rules import ThresholdRule
 from gate.traces import TraceRecord
-from gate.types import Action, Budget, Outcome, Question
+from gate.types import Action, Budget, Generation, Outcome, Question, TokenLogprob
 from gate.upstreams import OpenAIChat
 from tests.drivers.running import doubtful, untimed
 from tests.scripted import Scripted, always, plan_over, world_of
@@ -82,6 +86,18 @@ def test_trace_ids_are_unique(tmp_path: Path) -> None:
     mine = gateway(tmp_path, Scripted("small", always("Nigeria")))
     assert len({mine.ask(ASKED)[1].id for _ in range(30)}) == 30
     mine.close()
+
+
+def test_ids_are_uuids_in_the_order_of_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 1_750_000_000_123
+    monkeypatch.setattr("gate.drivers.world.time.time_ns", lambda: now * 1_000_000)
+    made = uuid.UUID(decision_id())
+    assert (made.version, made.variant, made.int >> 80) == (7, uuid.RFC_4122, now)
+    monkeypatch.undo()
+    random = [int(decision_id(), 16) for _ in range(300)]
+    seen = [sum(number >> bit & 1 for number in random) for bit in range(80)]
+    always = {62: 0, 63: 300, 76: 300, 77: 300, 78: 300, 79: 0}
+    assert {bit: count for bit, count in enumerate(seen) if not 75 < count < 225} == always, "8.7 standard deviations"
 
 
 @pytest.mark.parametrize("threaded", [True, False], ids=["ask", "aask"])
@@ -162,7 +178,8 @@ def test_a_caller_that_goes_away_leaves_the_trace_of_what_had_happened(tmp_path:
     trace = trace_of(asyncio.run(main()))
     assert trace is not None
     assert trace.error == "the caller went away"
-    assert len(trace.tape) == trace.cost.calls == 1
+    assert (len(trace.tape), trace.cost.calls) == (1, 2), "what was called off was called all the same"
+    assert trace.cost.prompt_tokens > sum(entry.cost.prompt_tokens for entry in trace.tape)
     assert (trace.outcome, trace.action) == (None, None)
     assert from_json(to_json(trace)) == trace
     mine.close()
@@ -278,6 +295,22 @@ def test_a_certificate_holds_for_exactly_what_runs_and_void_the_policy_says_what
     mine.close()
 
 
+def test_what_is_only_recorded_is_decided_though_the_certificate_is_void(tmp_path: Path) -> None:
+    mine = gateway(
+        tmp_path, Scripted("small", always("Nigeria")), f"{CERTIFICATE}on_void: abstain\n", running={"policy": "new"}
+    )
+
+    async def main() -> tuple[Outcome, TraceRecord]:
+        try:
+            return await mine.aask(ASKED, observing=True)
+        finally:
+            await mine.aclose()
+
+    outcome, trace = asyncio.run(main())
+    assert (outcome.text, outcome.decision.reason, trace.certified) == ("Nigeria", "confident", False)
+    assert aask(mine)[0].decision.reason == "certificate_void"
+
+
 class Foreign(BaseModel, frozen=True):
     """Evidence that shows another model than the one that was certified, from the second question on."""
 
@@ -380,3 +413,87 @@ def test_closing_twice_does_nothing_and_a_closed_gateway_can_be_used_again(tmp_p
         return outcome.text
 
     assert asyncio.run(close_and_ask_again()) == "Nigeria"
+
+
+async def _completed() -> tuple[Gateway, TraceRecord, TraceRecord]:
+    gateway = gate.load_gateway("balanced")
+    _, record = await gateway.aask(Question.from_text("Where is Paris?"))
+    try:
+        return gateway, record, await gateway.acomplete(record)
+    finally:
+        await gateway.aclose()
+
+
+def test_a_completed_record_can_be_judged_under_a_stricter_rule_and_nothing_was_asked_twice() -> None:
+    gateway, record, completed = asyncio.run(_completed())
+    stricter = dataclasses.replace(
+        gateway, plan=dataclasses.replace(gateway.plan, rule=ThresholdRule(answer_at=1.0)), _threaded=None, _async={}
+    )
+    with pytest.raises(ReplayGap):
+        stricter.replay(record)
+    assert stricter.replay(completed).action is Action.ABSTAIN
+    assert gateway.replay(completed).text == gateway.replay(record).text
+    assert completed.tape[: len(record.tape)] == record.tape
+    asked = [entry.key for entry in completed.tape if entry.kind == "generate"]
+    assert len(asked) == len(set(asked)) > len(record.tape)
+    assert (completed.outcome, completed.cost) == (record.outcome, record.cost)
+
+
+def test_a_record_without_text_cannot_be_completed() -> None:
+    gateway, record, _ = asyncio.run(_completed())
+    with pytest.raises(ReplayGap, match="without text"):
+        asyncio.run(gateway.acomplete(without_text(record)))
+
+
+# --- watching drafts ---------------------------------------------------------------------------------------------
+
+
+class Watcher:
+    """Notes what drafts say, and stops those that say a word."""
+
+    def __init__(self, stop_at: str = "never") -> None:
+        self.stop_at, self.begun_by, self.said, self.drafts = stop_at, list[str](), list[str](), list[Generation]()
+
+    def begun(self, round_key: str) -> None:
+        self.begun_by.append(round_key)
+
+    def grew(self, text: str, tokens: tuple[TokenLogprob, ...]) -> bool:
+        self.said.append(text)
+        return self.stop_at not in text
+
+    def done(self, draft: Generation) -> None:
+        self.drafts.append(draft)
+
+
+def ask_watched(mine: Gateway, watcher: Watcher | None, *, threaded: bool) -> tuple[Outcome, TraceRecord]:
+    if threaded:
+        return mine.ask(ASKED, recording=Recording(live=watcher))
+
+    async def main() -> tuple[Outcome, TraceRecord]:
+        try:
+            return await mine.aask(ASKED, recording=Recording(live=watcher))
+        finally:
+            await mine.aclose()
+
+    return asyncio.run(main())
+
+
+@pytest.mark.parametrize("threaded", [True, False], ids=["ask", "aask"])
+def test_every_draft_is_watched_and_no_sample(threaded: bool, tmp_path: Path) -> None:
+    watcher, mine = Watcher(), gateway(tmp_path, Scripted("small", doubtful), passages=True)
+    outcome, _ = ask_watched(mine, watcher, threaded=threaded)
+    assert untimed(outcome) == untimed(ask_watched(mine, None, threaded=threaded)[0])
+    assert (watcher.begun_by, watcher.said) == (["small/closed_book", "small/with_passages"], ["Ghana", "Nigeria"])
+    assert [draft.text for draft in watcher.drafts] == ["Ghana", "Nigeria"]
+    mine.close()
+
+
+@pytest.mark.parametrize("threaded", [True, False], ids=["ask", "aask"])
+def test_a_stopped_draft_is_no_answer_and_is_replayed_as_stopped(threaded: bool, tmp_path: Path) -> None:
+    watcher, mine = Watcher(stop_at="Ghana"), gateway(tmp_path, Scripted("small", always("Ghana")))
+    outcome, trace = ask_watched(mine, watcher, threaded=threaded)
+    assert (outcome.action, outcome.decision.reason) == (Action.ABSTAIN, "cut_short")
+    assert [draft.finish_reason for draft in watcher.drafts] == [STOPPED_EARLY]
+    assert outcome.cost.calls == 1, "nothing more is bought for it"
+    assert mine.replay(from_json(to_json(trace))) == outcome
+    mine.close()

@@ -33,6 +33,10 @@ def test_a_secret_is_in_the_environment_or_its_variable_is_named(monkeypatch: py
     monkeypatch.setenv("MY_SECRET", " ")
     with pytest.raises(ConfigError, match="'MY_SECRET' is not set: it must hold the secret"):
         secret_of("MY_SECRET", "the secret")
+    monkeypatch.setenv("MY_SECRET", "sk-1234")
+    with pytest.raises(ConfigError, match="'MY_SECRET' holds an example or a well-known key") as caught:
+        secret_of("MY_SECRET")
+    assert "1234" not in str(caught.value)
 
 
 def test_json_is_taken_as_servers_send_it() -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from gate.calibration import VoteShareCalibrator
 from gate.deciding import ENDS
 from gate.drivers.world import search_failed
-from gate.effects import Effect, Flow, Generate, Observe, Reply, Retrieve, Together
+from gate.effects import STOPPED_EARLY, Effect, Flow, Generate, Observe, Reply, Retrieve, Together
 from gate.errors import EvidenceUnavailable, StaleCalibrator, UpstreamError, UpstreamTimeout
 from gate.evidence import ClosedBookSource, DraftSource, MeaningsSource, SamplesSource
 from gate.pipeline import Plan, answer, measure, stages
@@ -459,10 +459,39 @@ def test_a_draft_cut_short_keeps_its_reason_beside_those_of_closed_ways() -> Non
     assert outcome.decision.detail.endswith("; escalate: upstream 'large': is down")
 
 
+@pytest.mark.parametrize("said", ["South", " "], ids=["some words", "hardly begun"])
+@pytest.mark.parametrize(
+    "made",
+    [
+        plan(),
+        plan(rule=ThresholdRule(answer_at=0.0)),
+        plan(calibrator=Stale(), on_failure="pass_through"),
+        plan(routes={**plan().routes, Action.ABSTAIN: AbstainRoute("I do not know.", hedge_above=0.0)}),
+    ],
+    ids=["usual", "threshold of zero", "pass through", "hedging"],
+)
+def test_a_draft_that_was_stopped_is_never_answered_and_nothing_more_is_bought_for_it(made: Plan, said: str) -> None:
+    outcome, stage = play(made, lambda effect, place: Generation(said, STOPPED_EARLY))
+    assert stage.noted == ["small x1", "abstain: cut_short"]
+    assert (outcome.text, outcome.generation, outcome.hedged) == ("I do not know.", None, False)
+    assert "was stopped while it was written" in outcome.decision.detail
+    assert all(
+        "was stopped" in (r.missing or "") for r in outcome.steps[0].signals.readings if r.signal == "vote_share"
+    )
+
+
+def test_where_a_draft_was_stopped_another_upstream_is_asked() -> None:
+    stopped = Generation("South", STOPPED_EARLY)
+    script: Script = lambda effect, place: "Nigeria" if effect.upstream == "large" else stopped  # noqa: E731
+    outcome, stage = play(plan("small", "large"), script)
+    assert stage.noted == ["small x1", "escalate: cut_short", "large x1", "large x5", "answer: confident"]
+    assert outcome.text == "Nigeria"
+
+
 def test_a_frozen_plan_abstains_whatever_it_is_told() -> None:
     outcome, stage = play(plan("small", "large", passages=True, frozen="certificate_void"), always("Nigeria"))
     assert [note for note in stage.noted if ":" in note] == ["abstain: certificate_void"]
-    assert (outcome.text, outcome.generation) == ("I do not know.", None)
+    assert (outcome.text, outcome.generation, outcome.withheld) == ("I do not know.", None, None)
 
 
 # --- whatever happens --------------------------------------------------------------------------------------------
@@ -606,6 +635,8 @@ def test_the_likelier_of_memory_and_passages_is_on_trial(arbiter: Arbiter, said:
     assert outcome.decision.stage.memory is memory
     assert stage.noted[:4] == ["small x1", "retrieve: uncertain", "search", "small x1 reading"]
     assert len(stage.sent) == 2, "memory was asked in the round before"
+    held_back = outcome.withheld.text if outcome.withheld else None
+    assert held_back == (None if said is not None else "Ghana" if memory else "Nigeria"), "kept where nothing went out"
     if said is not None:
         assert outcome.text == said
         assert outcome.passages == (() if memory else FOUND)
@@ -619,7 +650,8 @@ def test_memory_is_heard_only_where_the_policy_says_so_and_it_says_otherwise() -
     assert (outcome.action, outcome.decision.stage) == (Action.ABSTAIN, Stage("small", True))
     agreed, _ = arbitrated(Arbiter(0.7, 0.9), always("Nigeria"))
     assert (agreed.decision.stage.memory, agreed.cited) == (False, ("lagos",))
-    for nothing in ("", Generation("", refusal="no"), Generation("Ghana, which", "length")):
+    stopped = Generation("Ghana, which", STOPPED_EARLY)
+    for nothing in ("", Generation("", refusal="no"), Generation("Ghana, which", "length"), stopped):
         outcome, _ = arbitrated(Arbiter(0.7, 0.9), lambda e, i, n=nothing: "Nigeria" if reading(e) else n)  # type: ignore[misc]
         assert outcome.text == "Nigeria"
 

@@ -94,6 +94,7 @@ budget:
   fan_out: 16
 on_failure: abstain
 on_void: serve
+serving: {mode: observe, enforced_share: 0.25}
 certificate:
   alpha: 0.1
   delta: 0.1
@@ -152,7 +153,7 @@ def test_shipped_policies_read(name: str) -> None:
     assert file.policy.certificate is None or file.policy.certificate.bound <= file.policy.promise.max_error
 
 
-APART = {"upstreams", "retrievers", "embedders", "judges", "people"}
+APART = {"upstreams", "retrievers", "embedders", "judges", "people", "serving"}
 
 
 def test_every_value_is_read_as_written(folder: Path) -> None:
@@ -164,6 +165,7 @@ def test_every_value_is_read_as_written(folder: Path) -> None:
     assert policy.upstreams["small"].price.completion == pytest.approx(2.0)
     assert policy.upstreams["large"].timeout == pytest.approx(30.0)
     assert policy.retrievers["world"].path == "passages.jsonl"
+    assert (policy.serving.mode, policy.serving.enforced_share) == ("observe", 0.25)
     assert (policy.embedders["vectors"].kind, policy.judges["entails"].kind) == ("hashed_ngrams", "mine_too")
 
 
@@ -422,6 +424,7 @@ def test_the_fingerprint_tests_change_every_line_of_the_whole_schema() -> None:
         "  kind: threshold\n",
         "    kind: bm25\n",
         "    kind: webhook\n",
+        "serving: {mode: observe, enforced_share: 0.25}\n",
     ]
 
 
@@ -433,6 +436,7 @@ def test_the_fingerprint_does_not_change_with_what_only_names_or_vouches(folder:
         swapped("for these tests", "for nothing"),
         swapped("errors: 30", "errors: 29"),
         swapped("wrong: 2.0", "wrong: 3.0"),  # prices choose among policies when they are tuned
+        swapped("mode: observe", "streaming: annotate, mode: observe"),  # the decision is the same
         swapped("kind: webhook", "kind: pager"),  # whoever is handed a question changes no answer
         swapped("path: passages.jsonl", "path: passages.jsonl\n    timeout: 3"),
         without_certificate,

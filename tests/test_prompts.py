@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
+from contextvars import copy_context
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gate import prompts
 from gate.errors import ConfigError, UnknownName
 from gate.evidence.asking import quoting
 from gate.evidence.judging import asked_as
-from gate.prompts import Prompt, _parse, load, locate
+from gate.prompts import Prompt, _parse, load, locate, use
 from gate.types import Message, Passage
 
 SHIPPED = sorted(path.stem for path in locate("prompts").glob("*.md"))
@@ -151,3 +154,16 @@ def test_no_other_module_fills_a_prompt_in_by_itself() -> None:
 def test_text_without_a_long_run_is_quoted_as_it_stands(text: str) -> None:
     assert load("answerability").render(question=text) == load("answerability").body.replace("{{question}}", text)
     assert load("answerability").render(question="a ---- b ==== c").count("a ---- b ==== c") == 1
+
+
+def test_a_shelf_keeps_what_was_read_for_whoever_uses_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prompts, "path_of", lambda name: tmp_path / f"{name}.md")
+    (tmp_path / "mine.md").write_text("---\nvariables:\n---\nold\n")
+    old, new = copy_context(), copy_context()
+    old.run(use, {})
+    new.run(use, {})
+    assert old.run(load, "mine").body == "old"
+    (tmp_path / "mine.md").write_text("---\nvariables:\n---\nnew\n")
+    assert (old.run(load, "mine").body, new.run(load, "mine").body) == ("old", "new")
+    with pytest.raises(UnknownName, match="mine"):
+        old.run(load, "min")

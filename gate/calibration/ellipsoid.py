@@ -8,7 +8,9 @@ follows about a chi-squared law with as many degrees of freedom as there are rea
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
+from operator import mul
 from typing import Annotated
 
 import numpy as np
@@ -16,6 +18,8 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Array = npt.NDArray[np.float64]
+_SURELY = 1 - 1e-9
+"""What is nearer than this share of the furthest is so in whatever order numbers are added up."""
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -42,6 +46,17 @@ class Ellipsoid(BaseModel):
     def size(self) -> int:
         """k."""
         return _size(self.triangle)
+
+    def excludes_one(self, x: Sequence[float | None]) -> bool:
+        """`excludes` of one row, None where missing: for whoever decides one at a time, without numpy where that can be
+        told without it."""
+        known = [value or 0.0 for value in x]
+        degrees = max(1, sum(value is not None for value in x))
+        usual = 1 - 2 / (9 * degrees)
+        furthest = degrees * (self.threshold * math.sqrt(2 / (9 * degrees)) + usual) ** 3
+        if sum(sum(map(mul, known, column)) ** 2 for column in _columns(self.triangle)) <= furthest * _SURELY:
+            return False
+        return bool(self.excludes(np.array([[math.nan if value is None else value for value in x]]))[0])
 
     def excludes(self, x: Array) -> npt.NDArray[np.bool_]:
         """Which rows of ``x`` [n, k], nan where missing, are too far."""
@@ -70,6 +85,12 @@ def _matrices(triangle: tuple[float, ...]) -> tuple[Array, Array]:
     lower[np.tril_indices(size)] = triangle
     covariance = lower + np.tril(lower, -1).T
     return covariance, np.asarray(np.linalg.inv(np.linalg.cholesky(covariance)).T)
+
+
+@lru_cache(maxsize=64)
+def _columns(triangle: tuple[float, ...]) -> tuple[tuple[float, ...], ...]:
+    """Of the whitening matrix."""
+    return tuple(tuple(map(float, column)) for column in _matrices(triangle)[1].T)
 
 
 def squared_distances(covariance: Array, x: Array) -> Array:

@@ -24,6 +24,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from operator import mul
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -273,8 +274,7 @@ def _outside(fitted: StageWeights, vector: SignalVector, terms: list[_Term]) -> 
         return True
     if fitted.joint is None:
         return False
-    row = np.array([[math.nan if term.x is None else term.x for term in terms]])
-    return bool(fitted.joint.excludes(row)[0])
+    return fitted.joint.excludes_one([term.x for term in terms])
 
 
 def _deviation(fitted: StageWeights, values: list[float | None]) -> float:
@@ -282,8 +282,8 @@ def _deviation(fitted: StageWeights, values: list[float | None]) -> float:
     if not fitted.covariance:
         return 0.0
     v = [1.0, *(x or 0.0 for x in values), *(1.0 if x is None else 0.0 for x in values)]
-    rows = (math.fsum(c * b for c, b in zip(row, v, strict=True)) for row in fitted.covariance)
-    return math.sqrt(max(0.0, math.fsum(a * row for a, row in zip(v, rows, strict=True))))
+    rows = [math.fsum(map(mul, row, v)) for row in fitted.covariance]
+    return math.sqrt(max(0.0, math.fsum(map(mul, v, rows))))
 
 
 def sigmoid(z: float) -> float:

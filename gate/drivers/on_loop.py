@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import tenacity
 
+from gate.drivers.live import Watch, complete_live
 from gate.drivers.retrying import retrying
 from gate.drivers.sending import Sender
 from gate.drivers.world import (
@@ -18,6 +19,7 @@ from gate.drivers.world import (
     Recording,
     Value,
     World,
+    called_off,
     completed,
     cost_of,
     in_full,
@@ -40,6 +42,7 @@ from gate.effects import (
     advance,
 )
 from gate.errors import GateError, UpstreamError, UpstreamTimeout, first_of
+from gate.live_ports import LiveUpstream, is_live
 from gate.ports import Endpoint, LocalEndpoint, is_local
 
 T = TypeVar("T")
@@ -103,30 +106,39 @@ class AsyncDriver:
     async def _ask(self, effect: Request, recording: Recording, deadline: float) -> Reply[Value]:
         world, began, calls = self._world, time.monotonic(), 0
         until = world.deadline(effect, deadline)
+        watch = None if recording.live is None else Watch.begun(effect, recording.live)
 
         async def attempt(asked: Request) -> Value:
             nonlocal calls
             calls += 1
-            return in_full(asked, await self._once(world.endpoint(asked), asked, until))
+            return in_full(asked, await self._once(world.endpoint(asked), asked, until, watch))
 
         try:
             value = await self._adapting(effect, attempt, until)
         except UpstreamError as error:
             error.cost = cost_of(world, effect, calls, began)
-            recording.tape.append(tape_entry(effect, error.cost, error=error))
+            recording.tape.append(tape_entry(effect, error.cost, error=error, keyed=recording.keyed))
             if isinstance(effect, Retrieve):
                 raise search_failed(effect, error) from error
             raise
+        except asyncio.CancelledError:
+            written = watch.written if watch is not None else 0
+            recording.called_off += called_off(world, effect, calls, began, written)
+            raise
+        if watch is not None:
+            value = watch.done(effect, value)
         cost = cost_of(world, effect, calls, began, value)
-        recording.tape.append(tape_entry(effect, cost, value))
+        recording.tape.append(tape_entry(effect, cost, value, keyed=recording.keyed))
         return Reply(value, cost)
 
-    async def _adapting(self, effect: Request, attempt: Callable[[Request], Any], until: float) -> Value:
+    async def _adapting(
+        self, effect: Request, attempt: Callable[[Request], Coroutine[Any, Any, Value]], until: float
+    ) -> Value:
         """Retry what may pass; drop fields of gate's own that are refused, and remember them if it helped."""
         asked, dropped, once = self._world.trimmed(effect), frozenset[str](), isinstance(effect, HandOver)
         while True:
             try:
-                value: Value = await tenacity.AsyncRetrying(**retrying(until, once=once))(attempt, asked)
+                value = await _retried(attempt, asked, until, once=once)
             except UpstreamError as error:
                 asked, names = self._world.relieved(asked, error)
                 dropped |= names
@@ -134,14 +146,25 @@ class AsyncDriver:
                 self._world.learn(effect, asked, dropped)
                 return value
 
-    async def _once(self, endpoint: Endpoint, effect: Request, until: float) -> Value:
+    async def _once(self, endpoint: Endpoint, effect: Request, until: float, watch: Watch | None) -> Value:
         try:
             async with asyncio.timeout_at(_loop_time(until)):
+                if watch is not None and watch.streams(effect) and is_live(endpoint):
+                    return await self._watched(endpoint, effect, watch)
                 if is_local(endpoint):
                     return await self._local(endpoint, effect)
                 return await self._sender.send(endpoint, effect)
         except TimeoutError:
             raise UpstreamTimeout(endpoint.name, "did not answer before the deadline") from None
+
+    async def _watched(self, endpoint: LiveUpstream, effect: Generate, watch: Watch) -> Value:
+        try:
+            if is_local(endpoint):
+                return await complete_live(self._threads, endpoint, effect, watch)
+            return await self._sender.send_live(endpoint, effect, watch.sees)
+        except UpstreamError as error:
+            error.final = watch.grown
+            raise
 
     async def _local(self, endpoint: LocalEndpoint[Any, Value], effect: Request) -> Value:
         cancelled = threading.Event()
@@ -151,6 +174,24 @@ class AsyncDriver:
         except asyncio.CancelledError:
             cancelled.set()
             raise
+
+
+async def _retried(
+    attempt: Callable[[Request], Coroutine[Any, Any, Value]], asked: Request, until: float, *, once: bool
+) -> Value:
+    """Tenacity is called in once the first attempt has failed: to set it up takes longer than all of that."""
+    failed: list[UpstreamError] = []
+    try:
+        return await attempt(asked)
+    except UpstreamError as error:
+        failed.append(error)
+
+    async def again(asked: Request) -> Value:
+        if failed:
+            raise failed.pop()
+        return await attempt(asked)
+
+    return await tenacity.AsyncRetrying(**retrying(until, once=once))(again, asked)
 
 
 def _loop_time(until: float) -> float | None:

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import tenacity
 
+from gate.drivers.live import Handover, Watch
 from gate.drivers.retrying import retrying
 from gate.drivers.sending import BackgroundSender
 from gate.drivers.world import (
@@ -40,6 +41,7 @@ from gate.effects import (
     advance,
 )
 from gate.errors import GateError, UpstreamError, UpstreamTimeout
+from gate.live_ports import LiveUpstream, is_live
 from gate.ports import Endpoint, is_local
 
 T = TypeVar("T")
@@ -148,24 +150,27 @@ class ThreadedDriver:
     def _ask(self, effect: Request, run: _Run) -> Reply[Value]:
         world, began, calls = self._world, time.monotonic(), 0
         until = world.deadline(effect, run.deadline)
+        watch = None if run.recording.live is None else Watch.begun(effect, run.recording.live)
 
         def attempt(asked: Request) -> Value:
             nonlocal calls
             if run.given_up():  # while it slept before this attempt
                 raise _over(world.endpoint(asked))
             calls += 1
-            return in_full(asked, self._once(world.endpoint(asked), asked, until, run))
+            return in_full(asked, self._once(world.endpoint(asked), asked, until, run, watch))
 
         try:
             value = self._adapting(effect, attempt, until, run)
         except UpstreamError as error:
             error.cost = cost_of(world, effect, calls, began)
-            run.recording.tape.append(tape_entry(effect, error.cost, error=error))
+            run.recording.tape.append(tape_entry(effect, error.cost, error=error, keyed=run.recording.keyed))
             if isinstance(effect, Retrieve):
                 raise search_failed(effect, error) from error
             raise
+        if watch is not None:
+            value = watch.done(effect, value)
         cost = cost_of(world, effect, calls, began, value)
-        run.recording.tape.append(tape_entry(effect, cost, value))
+        run.recording.tape.append(tape_entry(effect, cost, value, keyed=run.recording.keyed))
         return Reply(value, cost)
 
     def _adapting(self, effect: Request, attempt: Callable[[Request], Value], until: float, run: _Run) -> Value:
@@ -181,13 +186,21 @@ class ThreadedDriver:
                 self._world.learn(effect, asked, dropped)
                 return value
 
-    def _once(self, endpoint: Endpoint, effect: Request, until: float, run: _Run) -> Value:
+    def _once(self, endpoint: Endpoint, effect: Request, until: float, run: _Run, watch: Watch | None) -> Value:
         given_up = run.given_up.branch()
-        call = self._begin(endpoint, effect, given_up)
+        pieces: Handover | None = None
+        if watch is not None and watch.streams(effect) and is_live(endpoint):
+            pieces = Handover(watch, given_up)
+            call = self._begin_live(endpoint, effect, given_up, pieces)
+        else:
+            call = self._begin(endpoint, effect, given_up)
         limit = None if until == NO_DEADLINE else max(0.0, until - time.monotonic())
         try:
             waiting: list[Future[Any]] = [call, *given_up.signals]
-            wait(waiting, timeout=limit, return_when=FIRST_COMPLETED)
+            if pieces is not None:
+                pieces.show(waiting, limit)
+            else:
+                wait(waiting, timeout=limit, return_when=FIRST_COMPLETED)
             if call.done():
                 return call.result()
             raise (
@@ -195,6 +208,9 @@ class ThreadedDriver:
             )
         except CancelledError:
             raise _closed(endpoint) from None
+        except UpstreamError as error:
+            error.final = error.final or (watch is not None and watch.grown)
+            raise
         finally:
             given_up.set()
             call.cancel()
@@ -203,11 +219,23 @@ class ThreadedDriver:
         if is_local(endpoint):
             return _call(completed, endpoint, effect, cancelled)
         with self._lock:
-            if self._closed:
-                raise _closed(endpoint)
-            if self._sender is None or not self._sender.alive:
-                self._sender = BackgroundSender()
-            return self._sender.send(endpoint, effect)
+            return self._open(endpoint).send(endpoint, effect)
+
+    def _begin_live(
+        self, endpoint: LiveUpstream, effect: Generate, cancelled: Callable[[], bool], pieces: Handover
+    ) -> Future[Value]:
+        if is_local(endpoint):
+            return _call(completed, pieces.telling(endpoint), effect, cancelled)
+        with self._lock:
+            return self._open(endpoint).send_live(endpoint, effect, pieces.sees)
+
+    def _open(self, endpoint: Endpoint) -> BackgroundSender:
+        """What sends; only under the lock."""
+        if self._closed:
+            raise _closed(endpoint)
+        if self._sender is None or not self._sender.alive:
+            self._sender = BackgroundSender()
+        return self._sender
 
 
 def _over(endpoint: Endpoint) -> UpstreamTimeout:

@@ -6,39 +6,28 @@ import time
 from typing import Any
 
 import aiohttp
-import httpx
 import tenacity
 
 from gate.errors import UpstreamError, UpstreamTimeout
+from gate.http_wire import BROKEN_OFF
 from gate.ports import HttpRequest
 
 _ATTEMPTS = 4
 MAX_BODY = 32 * 2**20
 """Bytes of a reply; more is refused rather than held in memory."""
-HTTP_ERRORS = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, aiohttp.ClientError)
+HTTP_ERRORS = (aiohttp.ClientError,)
 _UNREACHABLE = "cannot be reached (is it running, and its address right?)"
-_BROKEN_OFF = "broke the connection off before its answer was complete"
-
-
-def _timed_out(error: BaseException) -> bool:
-    return isinstance(error, TimeoutError)
 
 
 def http_error(upstream: str, error: Exception) -> UpstreamError:
-    """Every error of the HTTP libraries as one of ours, naming the upstream and the cause."""
-    # the aiohttp transport reports a refused or dropped connection as a time-out: what it was stands in the cause
-    beneath = error.__cause__ if isinstance(error.__cause__, aiohttp.ClientError) else error
-    if isinstance(beneath, aiohttp.ClientConnectorError):
+    """Every error of the HTTP library as one of ours, naming the upstream and the cause."""
+    if isinstance(error, aiohttp.ClientConnectorError):
         return UpstreamError(upstream, _UNREACHABLE, retryable=True, unsent=True)
-    if isinstance(beneath, aiohttp.ClientConnectionError | aiohttp.ClientPayloadError) and not _timed_out(beneath):
-        return UpstreamError(upstream, _BROKEN_OFF, retryable=True)
-    if isinstance(error, httpx.TimeoutException) or _timed_out(error):
+    if isinstance(error, TimeoutError):
         return UpstreamTimeout(upstream, "did not answer in time", retryable=False)
-    if isinstance(error, httpx.ConnectError):
-        return UpstreamError(upstream, _UNREACHABLE, retryable=True, unsent=True)
-    if isinstance(error, httpx.RemoteProtocolError | httpx.ReadError | httpx.WriteError | httpx.CloseError):
-        return UpstreamError(upstream, _BROKEN_OFF, retryable=True)
-    if isinstance(error, httpx.UnsupportedProtocol | httpx.InvalidURL):
+    if isinstance(error, aiohttp.ClientConnectionError | aiohttp.ClientPayloadError):
+        return UpstreamError(upstream, BROKEN_OFF, retryable=True)
+    if isinstance(error, aiohttp.InvalidURL | aiohttp.NonHttpUrlClientError):
         return UpstreamError(upstream, "has an address that is none of http")
     return UpstreamError(upstream, f"HTTP failed: {type(error).__name__}", retryable=True)
 
@@ -67,11 +56,13 @@ class _Late(tenacity.stop.stop_base):
 def retrying(deadline: float, *, once: bool = False) -> dict[str, Any]:
     """Retry what may pass, a few times, and never sleep past the deadline: then the last error stands.
 
-    ``once``: what may have arrived is not sent again.
+    ``once``: what may have arrived is not sent again. Nothing is that was shown in part.
     """
 
     def may_pass(error: BaseException) -> bool:
-        return isinstance(error, UpstreamError) and error.retryable and (error.unsent or not once)
+        if not isinstance(error, UpstreamError) or error.final:
+            return False
+        return error.retryable and (error.unsent or not once)
 
     return {
         "retry": tenacity.retry_if_exception(may_pass),
@@ -86,5 +77,10 @@ def too_long(upstream: str) -> UpstreamError:
 
 
 def http_arguments(request: HttpRequest) -> dict[str, Any]:
-    headers = dict(request.headers)
-    return {"method": request.method, "url": request.url, "headers": headers, "content": request.content}
+    return {
+        "method": request.method,
+        "url": request.url,
+        "headers": request.headers,
+        "data": request.content or None,
+        "allow_redirects": False,
+    }

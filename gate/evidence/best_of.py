@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field
 from gate.effects import Flow, Generate, generate
 from gate.errors import EvidenceUnavailable, UpstreamError
 from gate.evidence.answer_forms import answer_text
-from gate.evidence.asking import refused
+from gate.evidence.asking import cut_short, refused
 from gate.evidence.drawing import seed_of
 from gate.evidence.judging import put
 from gate.evidence.p_true import MAX_TOKENS, PROMPT, posed, vote_in
@@ -42,7 +42,7 @@ def candidates(draft: Generation, others: Iterable[Generation]) -> tuple[Generat
     """The draft and the others that say something else, each once; those that decline or are cut short are none."""
     different = {answer_text(draft): draft}
     for other in others:
-        if not refused(other) and other.finish_reason != "length":
+        if not refused(other) and not cut_short(other):
             different.setdefault(answer_text(other), other)
     return tuple(different.values())
 

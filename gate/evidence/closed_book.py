@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from gate.effects import Flow, generate
 from gate.errors import EvidenceUnavailable
-from gate.evidence.asking import refused, request
+from gate.evidence.asking import cut_short, refused, request
 from gate.evidence.comparison import Comparison, OtherAnswer, draft_to_compare, likeness
 from gate.evidence.draft import Draft
 from gate.ports import Evidence, Fact, Profile, Round, Uses
@@ -23,7 +23,7 @@ class ClosedBook(OtherAnswer):
 def memory_of(evidence: Evidence) -> Generation | None:
     """The answer from memory that may stand against the draft: another one, whole, and no refusal. Else None."""
     fact = evidence.find(ClosedBook)
-    if fact is None or fact.same or refused(fact.generation) or fact.generation.finish_reason == "length":
+    if fact is None or fact.same or refused(fact.generation) or cut_short(fact.generation):
         return None
     return fact.generation
 

@@ -66,9 +66,9 @@ class DraftSource(BaseModel, extra="forbid", frozen=True):
             return Draft(Cost(), round_.drafted, "", round_.rivals)
         options = round_.question.options
         asked = options.get("temperature")
-        reply = yield from generate(
-            self._request(round_, n=1, temperature=0.0 if asked is None else asked, seed=options.get("seed"))
-        )
+        seed, live = options.get("seed"), "" if self.verify else round_.stage(0).round_key
+        effect = self._request(round_, n=1, temperature=0.0 if asked is None else asked, seed=seed, live=live)
+        reply = yield from generate(effect)
         draft = Draft(reply.cost, self._declining(round_, reply.value.choices[0]), reply.value.model)
         if self.verify is None or refused(draft.generation):
             return draft
@@ -100,9 +100,25 @@ class DraftSource(BaseModel, extra="forbid", frozen=True):
         return drawn.generations, drawn.cost
 
     def _request(
-        self, round_: Round, *, n: int, temperature: float | None, seed: int | None, of: int | None = None
+        self,
+        round_: Round,
+        *,
+        n: int,
+        temperature: float | None,
+        seed: int | None,
+        of: int | None = None,
+        live: str = "",
     ) -> Generate:
-        effect = request(round_, n=n, temperature=temperature, seed=seed, alternatives=self.alternatives, of=of)
+        effect = request(
+            round_,
+            n=n,
+            temperature=temperature,
+            seed=seed,
+            alternatives=self.alternatives,
+            of=of,
+            drafting=True,
+            live=live,
+        )
         if self._asked_cautiously(round_):
             effect = replace(effect, messages=put_otherwise(round_.messages, _cautiously))
         if self.states and round_.profile.states:

@@ -1,8 +1,10 @@
-"""Log-probabilities: whether those an upstream gave can be read at all."""
+"""Log-probabilities: whether those an upstream gave can be read at all, and what one token's tell."""
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from functools import lru_cache
+from math import exp, log
 
 from gate.ports import Missing
 from gate.types import TokenLogprob
@@ -43,10 +45,41 @@ def no_number(tokens: Tokens | None) -> Missing | None:
 
 @lru_cache(maxsize=_DRAFTS)
 def _readable(held: _Held) -> bool:
-    for token in held.tokens:
-        if not _LEAST <= token.logprob <= _MOST:  # nor is that so of what is no number
+    return all(map(readable, held.tokens))
+
+
+def readable(token: TokenLogprob) -> bool:
+    """`no_number` of one token."""
+    if not _LEAST <= token.logprob <= _MOST:  # nor is that so of what is no number
+        return False
+    for _, logprob in token.top:  # noqa: SIM110 - three times as fast as all() of a generator
+        if not logprob <= _MOST:
             return False
-        for _, logprob in token.top:
-            if not logprob <= _MOST:
-                return False
     return True
+
+
+def outcomes(token: TokenLogprob) -> Collection[float] | None:
+    """The log-probabilities that are known at a token's place; None where there is none but its own.
+
+    A text that is listed twice counts once, and the chosen token with its own log-probability, listed or not.
+    """
+    listed = dict(reversed(token.top))  # a list begins with the likeliest, and the last of equal keys stays
+    listed[token.token] = token.logprob
+    return listed.values() if len(listed) > 1 else None
+
+
+def negentropy(logprobs: Collection[float]) -> float:
+    """Minus the entropy in nats of the outcomes listed and one more that has all the mass left: an upper bound."""
+    total, rest = 0.0, 1.0
+    for logprob in logprobs:
+        mass = exp(logprob) if logprob < 0.0 else 1.0
+        if 0.0 < mass < 1.0:
+            total += mass * logprob
+        rest -= mass
+    return total + rest * log(rest) if rest > 0.0 else total
+
+
+def margin(token: TokenLogprob) -> float | None:
+    """By how much the token's probability is above that of its best rival; None where none is listed."""
+    rivals = [logprob for text, logprob in token.top if text != token.token]
+    return exp(min(0.0, token.logprob)) - exp(min(0.0, max(rivals))) if rivals else None

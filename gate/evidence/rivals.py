@@ -8,11 +8,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
-from gate.effects import Flow, Reply
+from gate.effects import Effect, Flow, Generate, Reply, advance, driven
 from gate.errors import EvidenceUnavailable
-from gate.evidence.asking import refused
+from gate.evidence.asking import cut_short, refused
 from gate.evidence.citations import citing
 from gate.evidence.draft import draft_of
 from gate.evidence.drafting import DraftSource
@@ -22,6 +22,7 @@ from gate.evidence.wordings import answer_text
 from gate.ports import Evidence, Round
 from gate.types import Generation, TokenLogprob
 
+T = TypeVar("T")
 Measure: TypeAlias = Callable[[Sequence[TokenLogprob]], float | None]
 """How sure a model was of its tokens; None where they lack what it takes."""
 
@@ -53,13 +54,13 @@ class Contest:
         return dataclasses.replace(round_, drafted=draft, rivals=rivals, cost=cost)
 
     def _drafted(self, round_: Round) -> Flow[Reply[Generation]]:
-        flow = self.drafting.gather(round_, Evidence())
+        flow = _unwatched(self.drafting.gather(round_, Evidence()))
         fact = yield from (citing(flow) if round_.cites else flow)
         return Reply(draft_of(Evidence().having(fact)).generation, fact.cost)
 
     def choose(self, drafts: Sequence[Generation]) -> int:
         """The place of the best of one or more drafts."""
-        whole = [place for place, draft in enumerate(drafts) if not refused(draft) and draft.finish_reason != "length"]
+        whole = [place for place, draft in enumerate(drafts) if not refused(draft) and not cut_short(draft)]
         places = whole or list(range(len(drafts)))
         sure = [self._measured(drafts[place]) for place in places]
         measured = [value for value in sure if value is not None]
@@ -72,3 +73,12 @@ class Contest:
         if not draft.tokens or no_number(draft.tokens) is not None:
             return None
         return self.measure(draft.tokens)
+
+
+def _unwatched(flow: Flow[T]) -> Flow[T]:
+    """The flow, shown to nobody while it is under way: drafts side by side could not be told apart."""
+    return (yield from driven(flow, advance(flow, None, None), _unseen))
+
+
+def _unseen(effect: Effect) -> Flow[Any]:
+    return (yield dataclasses.replace(effect, live="") if isinstance(effect, Generate) else effect)

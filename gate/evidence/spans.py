@@ -164,10 +164,11 @@ def _spoken(text: str) -> str:
 def _spelled_out(pieces: Iterable[str]) -> list[str]:
     """Tokens in raw vocabulary form as the text they stand for; a character of several tokens comes with the last."""
     decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    return [decoder.decode(_encoded(piece)) for piece in pieces]
+    return [decoder.decode(encoded(piece)) for piece in pieces]
 
 
-def _encoded(piece: str) -> bytes:
+def encoded(piece: str) -> bytes:
+    """A token in raw vocabulary form as the bytes it stands for; of one that is none, its own."""
     if _MARKUP.fullmatch(piece):
         return b""
     raw = piece.removeprefix("bytes:").translate(_RAW).encode("utf-8", "surrogatepass")

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from tokenizers import Tokenizer
 
 from gate.errors import UpstreamError
+from gate.pocket.growing import Grew, Growth
 from gate.pocket.sampling import Ints, Sampling, choose, log_softmax, streams
 from gate.pocket.weights import Size, fingerprint, folder
 from gate.types import Message, TokenLogprob
@@ -123,12 +124,17 @@ class PocketModel:
         return list(self._tokenizer.encode(one_line(text.strip())).ids)
 
     def generate(
-        self, prompt: Sequence[int], how: Sampling, cancelled: Callable[[], bool] = lambda: False
+        self,
+        prompt: Sequence[int],
+        how: Sampling,
+        cancelled: Callable[[], bool] = lambda: False,
+        grew: Grew | None = None,
     ) -> tuple[Answer, ...]:
         """``how.n`` answers to a prompt from `encode_chat`. The prompt is computed once for all of them.
 
         Greedy answers are equal, so one is computed. Raises `UpstreamError`: status 400 for options out of range or a
         prompt that leaves no room, and without status once ``cancelled()`` is true, which is asked at every token.
+        ``grew`` is told of a single answer at every token, and ends it, as if it might be no longer, by being false.
         """
         if broken := how.broken_rules():
             raise self._refusal("; ".join(broken))
@@ -146,7 +152,8 @@ class PocketModel:
         answers: list[Answer] = []
         for start in range(0, rows, batch):
             some = draws[start : start + batch]
-            answers += self._decode((first, keys, values), some, how, limit, cancelled)
+            growth = Growth(grew, how.stop) if grew is not None and how.n == 1 else None
+            answers += self._decode((first, keys, values), some, how, limit, cancelled, growth)
         return tuple(answers * how.n if rows < how.n else answers)
 
     def hidden_states(self, ids: Sequence[int]) -> Array:
@@ -169,6 +176,7 @@ class PocketModel:
         how: Sampling,
         limit: int,
         cancelled: Callable[[], bool],
+        growth: Growth | None,
     ) -> list[Answer]:
         """One answer a generator in ``draws``, side by side; a row that has ended leaves the batch."""
         logits, keys, values = (np.repeat(x, len(draws), axis=axis) for x, axis in zip(prefix, (0, 1, 1), strict=True))
@@ -182,13 +190,18 @@ class PocketModel:
             chosen = choose(allowed, how.temperature, how.top_p, [draws[i] for i in alive])
             self._note(rows, alive, chosen, logits, how)
             going = [j for j, i in enumerate(alive) if rows[i].ids[-1] != END and rows[i].cut is None]
-            if not going or step + 1 == limit:
+            if not going or (growth is not None and not growth.step(self._text(rows[0].ids), rows[0].tokens)):
+                break
+            if step + 1 == limit:
                 break
             if len(going) < len(alive):
                 alive, chosen, keys, values = [alive[j] for j in going], chosen[going], keys[:, going], values[:, going]
             logits, _, keys, values, _ = self._run(chosen[:, None], keys, values)
             logits = logits[:, -1]
-        return [self._finish(row, how) for row in rows]
+        answers = [self._finish(row, how) for row in rows]
+        if growth is not None and not growth.stopped:
+            growth.end(answers[0].text, answers[0].tokens or ())
+        return answers
 
     def _note(self, rows: list[_Row], alive: list[int], chosen: Ints, logits: Array, how: Sampling) -> None:
         """Write what was chosen into the rows that are alive."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from gate.effects import Embed, Flow, Reply, Retrieve, embed, retrieve, together
 from gate.errors import EvidenceUnavailable, UpstreamError
-from gate.evidence.asking import quoting
+from gate.evidence.asking import quoting, stopped_early
 from gate.evidence.draft import Draft
 from gate.evidence.rivals import Contest
 from gate.ports import Ending, Evidence, Round
@@ -100,7 +100,7 @@ class RetrieveRoute:
             fetched=fetched,
             prompt=self.prompt,
             cost=cost,
-            closed_book=draft.generation if draft else None,
+            closed_book=draft.generation if draft and not stopped_early(draft.generation) else None,
         )
 
 

@@ -20,7 +20,7 @@ from functools import partial
 from math import exp, log
 
 from gate.evidence.draft import Draft
-from gate.evidence.log_probabilities import no_number
+from gate.evidence.log_probabilities import margin, negentropy, no_number, outcomes
 from gate.evidence.spans import answer_tokens, content_tokens, entity_tokens, every_token, first_answer_token
 from gate.ports import Evidence, Fact, Missing
 from gate.types import Generation, TokenLogprob
@@ -108,10 +108,10 @@ def margin_min(tokens: Tokens) -> float | None:
     """Smallest gap in probability between the chosen token and its best rival; negative where a rival was likelier."""
     margins = []
     for token in tokens:
-        rivals = [logprob for text, logprob in token.top if text != token.token]
-        if not rivals:
+        gap = margin(token)
+        if gap is None:
             return None
-        margins.append(exp(min(0.0, token.logprob)) - exp(min(0.0, max(rivals))))
+        margins.append(gap)
     return min(margins)
 
 
@@ -121,7 +121,7 @@ def negentropy_mean(tokens: Tokens) -> float | None:
     Only the listed alternatives are known; the mass that is left counts as one more outcome, so the entropy is a lower
     bound (and the value an upper bound) that does not jump with the number of alternatives.
     """
-    return _mean(tokens, _negentropy)
+    return _mean(tokens, negentropy)
 
 
 def gini_mean(tokens: Tokens) -> float | None:
@@ -149,22 +149,11 @@ def _mean(tokens: Tokens, of_outcomes: Callable[[Collection[float]], float]) -> 
     """The mean over tokens of a function of the log-probabilities that are known; None when a token has no rivals."""
     total = 0.0
     for token in tokens:
-        listed = dict(reversed(token.top))  # a list begins with the likeliest, and the last of equal keys stays
-        listed[token.token] = token.logprob
-        if len(listed) < 2:
+        listed = outcomes(token)
+        if listed is None:
             return None
-        total += of_outcomes(listed.values())
+        total += of_outcomes(listed)
     return total / len(tokens)
-
-
-def _negentropy(logprobs: Collection[float]) -> float:
-    total, rest = 0.0, 1.0
-    for logprob in logprobs:
-        mass = exp(logprob) if logprob < 0.0 else 1.0
-        if 0.0 < mass < 1.0:
-            total += mass * logprob
-        rest -= mass
-    return total + rest * log(rest) if rest > 0.0 else total
 
 
 def _gini(logprobs: Collection[float]) -> float:

@@ -12,13 +12,15 @@ from gate.tuning.decision_log import Audit
 from gate.tuning.rows import sound_rows
 
 _ID, _LABEL, _CHANCE = ("id",), ("correct", "label", "is_correct"), ("probability", "audit_probability")
+_DRAFTS = {"": False, "last": False, "first": True}
 
 
 def read_audits(path: Path) -> dict[str, Audit]:
     """By id of the decision, from a table of any kind that examples may come in.
 
     Columns: ``id``, ``correct`` (of the answer that went out, or of the draft that was held back), and where decisions
-    were not picked evenly ``probability``, the chance with which this one was; ``segment`` may be there. Rows whose
+    were not picked evenly ``probability``, the chance with which this one was; ``segment`` may be there, and ``draft``:
+    ``first`` where the label is of the first draft, whatever came after it, as where gate only observed. Rows whose
     ``correct`` is empty are left out. Raises `ConfigError` with the line of the first that cannot be used.
     """
     audits: dict[str, Audit] = {}
@@ -49,7 +51,14 @@ def _read(cells: dict[str, Any]) -> tuple[str, Audit | None]:
     if correct is None:
         return id_, None
     chance = next((cells[name] for name in _CHANCE if name in cells), None)
-    return id_, Audit(correct, _probability(chance), str(cells.get("segment") or ""))
+    return id_, Audit(correct, _probability(chance), str(cells.get("segment") or ""), _first(cells.get("draft")))
+
+
+def _first(cell: Any) -> bool:
+    name = str(cell or "").strip().lower()
+    if name not in _DRAFTS:
+        raise ValueError(f"the draft {cell!r} is none of first, last")
+    return _DRAFTS[name]
 
 
 def _probability(cell: Any) -> float:

@@ -20,14 +20,14 @@ from gate.drivers import AsyncDriver, Recording
 from gate.drivers.replay import cut_by_budget
 from gate.effects import Generate, Request, effect_key
 from gate.errors import ConfigError, EvidenceUnavailable, GateError, UpstreamError, first_of
+from gate.full_evidence import Seen, draft_key, full_evidence
 from gate.gateway import Gateway
 from gate.pipeline import Plan
+from gate.remembering import remembered
 from gate.routes import RetrieveRoute
 from gate.spending import Purse, Sum, metered
 from gate.traces import TapeEntry
 from gate.tuning.collection import Collection
-from gate.tuning.full_evidence import Seen, draft_key, full_evidence
-from gate.tuning.remembering import remembered
 from gate.types import Action, Budget, Cost
 
 ROW_OF_FAILURES = 10
@@ -285,7 +285,7 @@ async def collect(
     ``concurrency`` questions are under way at a time; ``progress`` is called after each. Raises `ConfigError` when the
     collection was begun with other models, prompts or evidence than this policy's.
     """
-    _check_same(gateway, collection)
+    check_same(gateway, collection)
     plan = replace(gateway.plan, budget=Budget(), frozen=None)
     todo = deque(collection.todo())
     slots, driver = max(1, min(concurrency, len(todo))), AsyncDriver(gateway.world)
@@ -319,7 +319,7 @@ def _most_calls(plan: Plan) -> int:
     return rungs * (books * (asked_back + sum(plan.calls(tier) for tier in range(len(plan.tiers)))) + rivals)
 
 
-def _check_same(gateway: Gateway, collection: Collection) -> None:
+def check_same(gateway: Gateway, collection: Collection) -> None:
     """What was collected must be what would be collected now, or a question would be judged by two models."""
     apart = {"routes": {"retrieve": {"arbitrate"}}}  # asks nothing of its own
     policy = gateway.policy.model_dump(include={"ladder", "tiers", "evidence", "routes"}, exclude=apart)

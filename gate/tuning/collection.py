@@ -203,6 +203,11 @@ class Collection:
         found: Example = _EXAMPLE.validate_python(_unpacked(packed))
         return found
 
+    def place_todo(self, id_: str) -> int | None:
+        """Where the question of this id stands; None where there is none, or it has full evidence."""
+        found = self._rows("SELECT place FROM examples WHERE id = ? AND tape IS NULL", (_text(id_),))
+        return int(found[0][0]) if found else None
+
     def count(self) -> tuple[int, int]:
         """Questions, and those of them with full evidence."""
         ((all_, done),) = self._rows("SELECT count(*), count(tape) FROM examples")

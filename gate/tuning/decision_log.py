@@ -22,10 +22,10 @@ import numpy.typing as npt
 import orjson
 
 from gate.errors import ConfigError
+from gate.full_evidence import draft_key
 from gate.pipeline import Plan
 from gate.tuning.collection import is_collection
 from gate.tuning.conversations import question_key
-from gate.tuning.full_evidence import draft_key
 from gate.tuning.observing import stages_of
 from gate.tuning.splits import Shares
 from gate.tuning.table import Table, TableMaker
@@ -45,6 +45,12 @@ class Audit:
     probability: float = 1.0
     """The chance with which this decision was picked to be checked."""
     segment: str = ""
+    first: bool = False
+    """Whether the first draft was checked, whatever came after it: where gate observes, that one went out."""
+
+    def of(self, stages: Sequence[Stage]) -> str:
+        """Which draft was checked of a decision that came to these stages."""
+        return stages[0].round_key if self.first else draft_key(stages[-1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +154,7 @@ def _add(
     mine = list(takewhile(lambda step: step.stage.key in known, steps))
     if not mine:
         return ELSEWHERE
-    draft = draft_key(steps[-1].stage)
+    draft = audit.of([step.stage for step in steps]) if audit else ""
     split = shares.split(_split_key(record)) if shares else ""
     maker.begin(str(record["id"]), audit.segment if audit else "", split, 1 / audit.probability if audit else 1.0)
     for step in mine:

@@ -36,13 +36,14 @@ class Watched:
 
 
 def watched(log: Path, audits: Mapping[str, Audit], promise: Promise) -> Watched:
-    """Go through a log in its order. Held-back drafts and answers nobody checked say nothing of what went out."""
+    """Go through a log in its order. Held-back drafts, answers nobody checked, and those that gate only observed say
+    nothing of what it let out."""
     least = min(audit.probability for audit in audits.values())
     monitor = DriftMonitor(alpha=promise.max_error, delta=1 - promise.confidence, largest_weight=1 / least)
     alarm_at = None
     for _, record in records(log):
         audit = audits.get(str(record.get("id")))
-        if audit is None or record.get("action") != Action.ANSWER.value:
+        if audit is None or audit.first or record.get("action") != Action.ANSWER.value:
             continue
         monitor = monitor.updated(not audit.correct, min(1 / audit.probability, 1 / least))
         if monitor.alarm and alarm_at is None:

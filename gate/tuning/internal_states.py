@@ -7,12 +7,12 @@ from collections.abc import Iterable, Iterator
 
 from gate.evidence import Draft, HiddenStates, HiddenStatesSource, Meanings
 from gate.evidence.spans import first_answer_token
+from gate.full_evidence import Seen
 from gate.pipeline import Plan
 from gate.policy import Policy
 from gate.ports import Evidence
 from gate.signals.semantic_entropy import discrete_entropy
 from gate.tuning.collection import Collected
-from gate.tuning.full_evidence import Seen
 from gate.tuning.observing import seen_of
 from gate.tuning.probes import ProbeExample
 

@@ -8,9 +8,9 @@ from itertools import islice
 
 from gate.drivers import Recording, ReplayDriver
 from gate.errors import ConfigError, ReplayGap, UnknownName, UpstreamError
+from gate.full_evidence import draft_key
 from gate.pipeline import Plan, answer
 from gate.tuning.collection import Collected, Collection
-from gate.tuning.full_evidence import draft_key
 from gate.tuning.judgements import JudgedRow, Judgements, judgements_of
 from gate.tuning.observing import labelled
 from gate.tuning.splits import WITH_TESTS, read_shares

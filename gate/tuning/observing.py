@@ -7,9 +7,9 @@ from dataclasses import replace
 
 from gate.drivers import Recording, ReplayDriver
 from gate.evidence import ClosedBook
+from gate.full_evidence import Seen, full_evidence
 from gate.pipeline import Plan, stages
 from gate.tuning.collection import Collected, Collection
-from gate.tuning.full_evidence import Seen, full_evidence
 from gate.tuning.table import Row, Table, TableMaker
 from gate.types import Action, Budget, Stage
 

@@ -20,12 +20,12 @@ import numpy.typing as npt
 
 from gate.calibration.logistic import LogisticCalibrator
 from gate.errors import ConfigError, ReplayGap, UpstreamError
+from gate.full_evidence import draft_key
 from gate.gateway import Gateway
 from gate.log.jsonl import record_of
 from gate.traces import TraceRecord
 from gate.tuning.decision_log import Audit, LogTable, Records, logged, records
 from gate.tuning.fitting import confidences
-from gate.tuning.full_evidence import draft_key
 from gate.tuning.judgements import JudgedRow, Judgements, judgements_of
 from gate.tuning.table import COSTS, Table
 from gate.tuning.walk import Terrain, walk
@@ -153,7 +153,7 @@ def _row(record: TraceRecord, outcome: Outcome, audit: Audit | None) -> JudgedRo
     """What was checked is the draft it ended with at the time: the label is another's where it ends with another."""
     if audit is None or not record.steps:
         return JudgedRow(record.id, "", outcome, None, None)
-    checked = draft_key(record.steps[-1].decision.stage)
+    checked = audit.of([step.decision.stage for step in record.steps])
     correct = audit.correct if draft_key(outcome.decision.stage) == checked else None
     opening = outcome.steps[0].decision.stage
     first = audit.correct if draft_key(opening) == checked and not opening.passages else None

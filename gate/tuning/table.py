@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from gate.tuning.full_evidence import Seen
+from gate.full_evidence import Seen
 from gate.types import Stage
 
 Array = npt.NDArray[np.float64]

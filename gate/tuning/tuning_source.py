@@ -47,7 +47,7 @@ def opened(
                 "a collection holds its labels: put these in with 'gate grade --labels'", where=str(labels)
             )
         with Collection.open(path) as collection:
-            bound, said = _of_labels(collection, trust=trust)
+            bound, said = labels_of(collection, trust=trust)
             tries = int(collection.meta.get(_TRIES, "0")) + 1
             collection.remember(**{_TRIES: str(tries)})
             said += f"; try {tries} on these questions" if tries > 1 else ""
@@ -61,8 +61,10 @@ def opened(
     yield Opened(LogSource(path, audits, shares or Shares()), trusted, said)
 
 
-def _of_labels(collection: Collection, *, trust: bool) -> tuple[Bound, str]:
-    """Where people labelled a random sample, labels are believed as far as that says they may be.
+def labels_of(collection: Collection, *, trust: bool) -> tuple[Bound, str]:
+    """Which limit goes with a collection's labels, and who gave them. Raises `ConfigError` where it has none.
+
+    Where people labelled a random sample, labels are believed as far as that says they may be.
 
     A model's labels are not believed without one: a promise that holds by a lenient judge holds for nobody. Those of
     other graders compare texts with references, and are taken as they are.

@@ -11,15 +11,17 @@ from pydantic import BaseModel
 from gate.effects import Generate
 from gate.errors import UpstreamError
 from gate.ports import HttpRequest, Price, Profile
-from gate.types import Generation, Generations, Message, TokenLogprob, ToolCall
+from gate.types import Generation, Generations, Message, ToolCall
+from gate.upstreams.openai_stream import ChatStream, streamed
 from gate.upstreams.openai_wire import (
     ServerOptions,
-    log_probability,
+    content_text,
     passed_through,
     reply_object,
     request_headers,
     sampling_fields,
     text_of,
+    token_logprobs,
     usage_of,
 )
 
@@ -31,7 +33,7 @@ class OpenAIChatOptions(ServerOptions):
 
 @dataclass(frozen=True, slots=True)
 class OpenAIChat:
-    """Fits `WireUpstream`."""
+    """Fits `LiveWireUpstream`."""
 
     kind: ClassVar[str] = "openai_chat"
     Options: ClassVar[type[BaseModel]] = OpenAIChatOptions
@@ -47,7 +49,7 @@ class OpenAIChat:
 
     @property
     def profile(self) -> Profile:
-        return self.options.capabilities.profile()
+        return self.options.capabilities.profile
 
     @property
     def fingerprint(self) -> str:
@@ -69,6 +71,12 @@ class OpenAIChat:
         body |= passed_through(effect)
         return HttpRequest(f"{self.options.base_url}/chat/completions", request_headers(self.options, self.key), body)
 
+    def encode_live(self, effect: Generate) -> HttpRequest | None:
+        return streamed(self.encode(effect), effect) if self.profile.stream else None
+
+    def live(self, status: int, headers: Mapping[str, str]) -> ChatStream:
+        return ChatStream(self.name, status, headers, self.key, self.decode, self.read)
+
     def decode(self, status: int, headers: Mapping[str, str], body: bytes) -> Generations:
         return self.read(reply_object(self.name, status, headers, body, self.key))
 
@@ -82,9 +90,9 @@ class OpenAIChat:
         if not isinstance(message, dict):
             raise UpstreamError(self.name, "answered with a choice that holds no message", retryable=True)
         return Generation(
-            text=_content(message.get("content")),
+            text=content_text(message.get("content")),
             finish_reason=text_of(choice.get("finish_reason")) or "stop",
-            tokens=_tokens(choice.get("logprobs")),
+            tokens=token_logprobs(choice.get("logprobs")),
             tool_calls=_tool_calls(message.get("tool_calls")),
             refusal=text_of(message.get("refusal")) or None,
         )
@@ -92,12 +100,6 @@ class OpenAIChat:
 
 def wire_message(message: Message) -> Mapping[str, Any]:
     return message.wire if message.wire is not None else {"role": message.role, "content": message.content}
-
-
-def _content(content: Any) -> str:
-    if isinstance(content, list):
-        return "".join(text_of(part.get("text")) for part in content if isinstance(part, dict))
-    return text_of(content)
 
 
 def _tool_calls(calls: Any) -> tuple[ToolCall, ...]:
@@ -109,22 +111,3 @@ def _tool_calls(calls: Any) -> tuple[ToolCall, ...]:
                 ToolCall(text_of(call.get("id")), text_of(function.get("name")), text_of(function.get("arguments")))
             )
     return tuple(made)
-
-
-def _tokens(logprobs: Any) -> tuple[TokenLogprob, ...] | None:
-    """None when the server gave none, or when one of them is no number: half a sequence would look too sure."""
-    content = logprobs.get("content") if isinstance(logprobs, dict) else None
-    if not isinstance(content, list):
-        return None
-    made = []
-    for item in content:
-        value = log_probability(item.get("logprob")) if isinstance(item, dict) else None
-        if value is None:
-            return None
-        made.append(TokenLogprob(text_of(item.get("token")), value, _alternatives(item.get("top_logprobs"))))
-    return tuple(made)
-
-
-def _alternatives(listed: Any) -> tuple[tuple[str, float], ...]:
-    pairs = ((text_of(a.get("token")), log_probability(a.get("logprob"))) for a in listed or () if isinstance(a, dict))
-    return tuple((token, value) for token, value in pairs if value is not None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel
@@ -49,7 +49,7 @@ class OpenAICompletions:
 
     @property
     def profile(self) -> Profile:
-        return self.options.capabilities.model_copy(update={"tools": False}).profile()
+        return replace(self.options.capabilities.profile, tools=False, stream=False)
 
     @property
     def fingerprint(self) -> str:

@@ -7,6 +7,7 @@ import hashlib
 import math
 import re
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -26,9 +27,10 @@ from gate.http_wire import (
     secret_of,
 )
 from gate.ports import Profile
-from gate.types import Usage
+from gate.types import TokenLogprob, Usage
+from gate.well_known_secrets import refuse_well_known
 
-_OURS = ("top_logprobs", "logprobs", "seed", "n")
+_OURS = ("stream_options", "top_logprobs", "logprobs", "seed", "n", "stream")
 """Fields gate adds to what the caller asked, and can do without where a server does not take them."""
 _NOT_TAKEN = (
     r"(?:un(?:supported|known|recogni[sz]ed|expected)|(?:not|n't) (?:be )?(?:support(?:ed)?|permitted|allowed)"
@@ -53,7 +55,10 @@ class Capabilities(BaseModel):
     n: int = Field(default=8, ge=1, le=128)
     tools: bool = True
     seed: bool = True
+    stream: bool = True
+    """Whether drafts are streamed where somebody watches them; else they are told of when they are whole."""
 
+    @cached_property
     def profile(self) -> Profile:
         return Profile(**self.model_dump())
 
@@ -92,9 +97,11 @@ class AddressOptions(BaseModel):
             return secret_of(self.api_key_env)
         if self.api_key_file:
             try:
-                return Path(self.api_key_file).expanduser().read_text(encoding="utf-8").strip()
+                secret = Path(self.api_key_file).expanduser().read_text(encoding="utf-8").strip()
             except (OSError, UnicodeDecodeError) as error:
                 raise ConfigError(f"cannot read the key from {self.api_key_file!r}: {error}") from error
+            refuse_well_known(secret, f"the file {self.api_key_file!r}")
+            return secret
         return None
 
     def fingerprint(self, kind: str, dialect: str) -> str:
@@ -150,7 +157,7 @@ def reply_object(
     """
     data = parsed(body)
     if status >= 400 or (isinstance(data, dict) and data.get("error") and not data.get(listing)):
-        raise refusal(upstream, status, headers, body, data, key, _ADDRESS, _blamed(data))
+        raise refused(upstream, status, headers, body, data, key)
     if not 200 <= status < 300:
         raise other_status(upstream, status, _ADDRESS)
     if data is BROKEN:
@@ -161,6 +168,13 @@ def reply_object(
     if not isinstance(listed, list) or not listed or not all(isinstance(item, dict) for item in listed):
         raise UpstreamError(upstream, f"answered without {listing}", status=status, retryable=True)
     return data
+
+
+def refused(
+    upstream: str, status: int, headers: Mapping[str, str], body: bytes, data: Any, key: str | None
+) -> UpstreamError:
+    """The error that a server's own JSON tells of."""
+    return refusal(upstream, status, headers, body, data, key, _ADDRESS, _blamed(data))
 
 
 def _blamed(data: Any) -> str | None:
@@ -191,8 +205,44 @@ def text_of(value: Any) -> str:
     return value if isinstance(value, str) else ""
 
 
+def content_text(content: Any) -> str:
+    """The text of a message's content, in one piece or in parts."""
+    if isinstance(content, list):
+        return "".join(text_of(part.get("text")) for part in content if isinstance(part, dict))
+    return text_of(content)
+
+
+def token_logprobs(logprobs: Any) -> tuple[TokenLogprob, ...] | None:
+    """A chat choice's ``logprobs``. None when the server gave none, or when one of them is no number: half a sequence
+    would look too sure."""
+    content = logprobs.get("content") if isinstance(logprobs, dict) else None
+    if not isinstance(content, list):
+        return None
+    made = []
+    for item in content:
+        value = log_probability(item.get("logprob")) if isinstance(item, dict) else None
+        if value is None:
+            return None
+        made.append(TokenLogprob(text_of(item.get("token")), value, _alternatives(item.get("top_logprobs"))))
+    return tuple(made)
+
+
+def _alternatives(listed: Any) -> tuple[tuple[str, float], ...]:
+    made = []
+    for each in listed or ():
+        if type(each) is dict:
+            token, value = each.get("token"), each.get("logprob")
+            if type(value) is not float or not -1e4 <= value <= 0.0:  # seldom
+                value = log_probability(value)
+            if value is not None:
+                made.append((token if type(token) is str else "", value))
+    return tuple(made)
+
+
 def log_probability(value: Any) -> float | None:
     """A usable natural-log probability, at most 0; None for what is none (null, NaN, text)."""
+    if type(value) is float and -1e4 <= value <= 0.0:  # nearly all of them, and there are many
+        return value
     if isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value) or value > 1e-3:
         return None
     return min(0.0, max(float(value), -1e4))
@@ -210,7 +260,8 @@ def refused_field(error: UpstreamError) -> str | None:
     if error.status not in {400, 404, 422, 501}:
         return None
     if error.param is not None:
-        return error.param if error.param in _OURS else None
+        named = error.param.partition(".")[0]  # of a part, as in stream_options.include_usage
+        return named if named in _OURS else None
     said = error.said.lower()
     return next((name for name in _OURS if _called_not_taken(name, said)), None)
 
@@ -224,13 +275,13 @@ def most_tokens(error: UpstreamError) -> int | None:
 
 
 def _called_not_taken(name: str, said: str) -> bool:
-    named = _NAMED.format(name=name)
+    named = _NAMED.format(name="stream(?:ing)?" if name == "stream" else name)
     return bool(re.search(rf"{_NOT_TAKEN}.{{0,40}}?{named}|{named}.{{0,40}}?{_NOT_TAKEN}", said))
 
 
 def without(effect: Generate, name: str) -> Generate:
     """The same request without a field of gate's own adding; one of the caller's stays. Without ``n`` it asks for one
-    answer."""
+    answer; without ``stream`` it is told of when it is whole."""
     match name:
         case "logprobs" | "top_logprobs":
             lower = 0 if name == "top_logprobs" and effect.logprobs else None
@@ -239,4 +290,8 @@ def without(effect: Generate, name: str) -> Generate:
             return dataclasses.replace(effect, n=1)
         case "seed":
             return effect if effect.seed_is_callers else dataclasses.replace(effect, seed=None)
+        case "stream_options":
+            return dataclasses.replace(effect, counted=False)
+        case "stream":
+            return dataclasses.replace(effect, live="")
     raise ValueError(f"{name!r} is not optional")

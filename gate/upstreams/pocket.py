@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, ClassVar, Self
 
 from pydantic import BaseModel
 
-from gate.effects import Generate, ReadStates
+from gate.effects import STOPPED_EARLY, Generate, ReadStates
 from gate.errors import UpstreamError
+from gate.live_ports import Grew
 from gate.pocket.weights import Size, fingerprint
 from gate.ports import Price, Profile
-from gate.types import Generation, Generations, Message, Usage
+from gate.types import Generation, Generations, Message, TokenLogprob, Usage
 
 if TYPE_CHECKING:
     from gate.pocket.model import Answer, PocketModel
@@ -26,11 +27,13 @@ class PocketOptions(BaseModel, extra="forbid"):
 
 @dataclass(frozen=True)
 class PocketUpstream:
-    """Fits `LocalUpstream`. Costs nothing to construct: the model is opened by the first request, and shared by all."""
+    """Fits `LiveLocalUpstream`. Costs nothing to construct: the first request opens the model, which all share."""
 
     kind: ClassVar[str] = "pocket"
     Options: ClassVar[type[BaseModel]] = PocketOptions
-    profile: ClassVar[Profile] = Profile(logprobs=True, top_logprobs=20, n=64, tools=False, seed=True, states=True)
+    profile: ClassVar[Profile] = Profile(
+        logprobs=True, top_logprobs=20, n=64, tools=False, seed=True, stream=True, states=True
+    )
 
     name: str
     size: Size = "small"
@@ -45,12 +48,29 @@ class PocketUpstream:
         """That of weights and tokenizer; the first look reads them from disk once a process."""
         return f"pocket-{self.size}:{fingerprint(self.size)}"
 
+    def complete_live(self, effect: Generate, cancelled: Callable[[], bool], grew: Grew) -> Generations:
+        """`complete`, telling of a single answer token by token."""
+        stopped = False
+
+        def told(text: str, tokens: tuple[TokenLogprob, ...]) -> bool:
+            nonlocal stopped
+            stopped = not grew(text, tokens)
+            return not stopped
+
+        reply = self._completed(effect, cancelled, told)
+        if not stopped:
+            return reply
+        return replace(reply, choices=tuple(replace(each, finish_reason=STOPPED_EARLY) for each in reply.choices))
+
     def complete(self, effect: Generate, cancelled: Callable[[], bool]) -> Generations:
         """Answer the last user message; stop between two tokens, raising `UpstreamError`, once ``cancelled()`` is true.
 
         Messages may hold nothing but text, and ``effect.extra`` may not ask for tools; its other fields have no meaning
         here. Temperature is 1 unless given.
         """
+        return self._completed(effect, cancelled, None)
+
+    def _completed(self, effect: Generate, cancelled: Callable[[], bool], grew: Grew | None) -> Generations:
         from gate.pocket.model import PocketModel  # these load onnxruntime and numpy: a few tenths of a second that
         from gate.pocket.sampling import Sampling  # only who runs the model pays
 
@@ -79,7 +99,7 @@ class PocketUpstream:
             prompt = model.encode_chat(effect.messages[:-1] if given else effect.messages)
             if given:
                 return self._taken_in(model, prompt, effect)
-            answers = model.generate(prompt, how, cancelled)
+            answers = model.generate(prompt, how, cancelled, grew)
         except UpstreamError as error:  # the model knows its own name; the policy's name is what people look for
             raise UpstreamError(self.name, error.cause, status=error.status) from error
         choices = tuple(self._choice(model, prompt, answer, effect) for answer in answers)

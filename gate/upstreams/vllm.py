@@ -12,12 +12,13 @@ from typing import Any, ClassVar, Self
 
 from pydantic import BaseModel, Field
 
-from gate.effects import Generate
+from gate.effects import STOPPED_EARLY, Generate
 from gate.errors import UpstreamError
 from gate.http_wire import masked
 from gate.ports import HttpRequest, Price, Profile
 from gate.types import Generation, Generations, InternalStates, TokenLogprob
 from gate.upstreams.openai_chat import OpenAIChat, OpenAIChatOptions
+from gate.upstreams.openai_stream import ChatStream, streamed
 from gate.upstreams.openai_wire import Capabilities, reply_object
 
 _NEUTRAL: Mapping[str, float] = {
@@ -56,7 +57,7 @@ class VllmOptions(OpenAIChatOptions):
 
 @dataclass(frozen=True, slots=True)
 class VllmChat:
-    """Fits `WireUpstream`. Refuses, before anything is sent, what vLLM refuses: several greedy answers."""
+    """Fits `LiveWireUpstream`. Refuses, before anything is sent, what vLLM refuses: several greedy answers."""
 
     kind: ClassVar[str] = "vllm"
     Options: ClassVar[type[BaseModel]] = VllmOptions
@@ -98,6 +99,15 @@ class VllmChat:
                 body |= self._reading(effect)
         return dataclasses.replace(sent, body=body)
 
+    def encode_live(self, effect: Generate) -> HttpRequest | None:
+        """A stream of vLLM's has no place for internal states: what is read inside is not streamed."""
+        if not self.profile.stream or (effect.states is not None and self.profile.states):
+            return None
+        return streamed(self.encode(effect), effect, continuous_usage_stats=True)
+
+    def live(self, status: int, headers: Mapping[str, str]) -> ChatStream:
+        return ChatStream(self.name, status, headers, self.chat.key, self.decode, self.read)
+
     def _reading(self, effect: Generate) -> dict[str, Any]:
         """What has the model read the last message as its own answer, instead of writing one after it."""
         answer = effect.messages[-1]
@@ -112,7 +122,9 @@ class VllmChat:
 
     def decode(self, status: int, headers: Mapping[str, str], body: bytes) -> Generations:
         """A reply without internal states says nothing of them, for it may not have been asked: drivers know."""
-        data = reply_object(self.name, status, headers, body, self.chat.key)
+        return self.read(reply_object(self.name, status, headers, body, self.chat.key))
+
+    def read(self, data: Mapping[str, Any]) -> Generations:
         read = self.chat.read(data)
         sent = _object(_object(data.get("kv_transfer_params")).get(_STATES))
         choices = tuple(
@@ -129,7 +141,7 @@ class VllmChat:
 
 def _without_its_end(generation: Generation, stop_reason: Any) -> Generation:
     """vLLM lists the token that ended an answer, or those of a stop string, behind the tokens of its text."""
-    if not generation.tokens or generation.finish_reason == "length":
+    if not generation.tokens or generation.finish_reason in {"length", STOPPED_EARLY}:
         return generation
     if isinstance(stop_reason, str):
         kept = _before(generation.tokens, stop_reason)

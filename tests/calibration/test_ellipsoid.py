@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from gate.calibration.ellipsoid import Ellipsoid, deviations, distance_at, squared_distances
@@ -56,3 +58,15 @@ def test_the_distance_is_the_inverse_of_the_deviation() -> None:
 def test_what_is_no_covariance_is_refused(triangle: tuple[float, ...], threshold: float) -> None:
     with pytest.raises(ValidationError):
         Ellipsoid(triangle=triangle, threshold=threshold)
+
+
+@given(st.data())
+def test_one_row_is_told_as_many_are(data: st.DataObject) -> None:
+    k = data.draw(st.integers(1, 5))
+    numbers = st.floats(-4, 4)
+    spread = np.array(data.draw(st.lists(st.lists(numbers, min_size=k, max_size=k), min_size=k, max_size=k)))
+    covariance = spread @ spread.T + 0.5 * np.eye(k)
+    held = Ellipsoid(triangle=tuple(covariance[np.tril_indices(k)]), threshold=data.draw(st.floats(0.1, 5)))
+    row = data.draw(st.lists(st.none() | numbers, min_size=k, max_size=k))
+    many = held.excludes(np.array([[np.nan if value is None else value for value in row]]))
+    assert held.excludes_one(row) == many[0]

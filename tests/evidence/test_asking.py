@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gate.effects import Generate
+from gate.effects import STOPPED_EARLY, Generate
 from gate.errors import EvidenceUnavailable
-from gate.evidence.asking import cut_short, put_otherwise, refused, request
+from gate.evidence.asking import cut_short, put_otherwise, refused, request, stopped_early
 from gate.ports import Profile, Round
 from gate.types import Generation, Message, Question, TokenLogprob, ToolCall
 
@@ -31,7 +31,8 @@ def asked(
     alternatives: int = 0,
 ) -> Generate:
     round_ = Round(0, Question(MESSAGES, options), "small", profile, MESSAGES, tokens_left=tokens_left)
-    return request(round_, n=n, temperature=temperature, seed=seed, alternatives=alternatives)
+    how: dict[str, Any] = {"temperature": temperature, "seed": seed, "alternatives": alternatives}
+    return request(round_, n=n, **how, drafting=True)
 
 
 def test_a_question_without_fields_adds_none() -> None:
@@ -150,3 +151,21 @@ def test_the_last_message_of_a_user_is_put_otherwise_and_no_other() -> None:
 def test_an_answer_is_cut_short_where_it_reached_its_length() -> None:
     assert cut_short(Generation("Nig", "length"))
     assert not cut_short(Generation("Nigeria"))
+
+
+def test_an_answer_that_gate_stopped_is_cut_short_too_and_known_as_such() -> None:
+    assert cut_short(Generation("Nig", STOPPED_EARLY))
+    assert stopped_early(Generation("Nig", STOPPED_EARLY))
+    assert not stopped_early(Generation("Nig", "length"))
+
+
+def test_what_callers_say_of_sampling_holds_for_the_draft_alone() -> None:
+    """Evidence that callers could narrow would agree with itself whatever is true."""
+    shaping = {"top_p": 1e-6, "top_k": 1, "min_p": 0.99, "logit_bias": {"7": 100}, "presence_penalty": -2.0}
+    options = {**shaping, "tools": [], "max_tokens": 9}
+    round_ = Round(0, Question(MESSAGES, options), "small", ANY, MESSAGES)
+    how: dict[str, Any] = {"n": 1, "temperature": 1.0, "seed": None, "alternatives": 0}
+    draft, evidence = request(round_, **how, drafting=True), request(round_, **how)
+    assert draft.top_p == pytest.approx(1e-6)
+    assert draft.extra == {name: value for name, value in shaping.items() if name != "top_p"} | {"tools": []}
+    assert (evidence.top_p, evidence.extra, evidence.max_tokens) == (None, {"tools": []}, 9)

@@ -10,9 +10,9 @@ from gate.drivers import Recording, ThreadedDriver
 from gate.effects import Flow
 from gate.errors import EvidenceUnavailable
 from gate.evidence import ClosedBook, ClosedBookSource, Draft
+from gate.full_evidence import full_evidence
 from gate.pipeline import answer
 from gate.ports import Evidence
-from gate.tuning.full_evidence import full_evidence
 from gate.types import Cost, Generation
 from tests.evidence.asking_again import ASKED, gathered, reading
 from tests.scripted import Scripted, always, plan_over, world_of

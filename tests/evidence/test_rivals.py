@@ -8,7 +8,7 @@ import math
 import pytest
 
 from gate.drivers import Recording, ThreadedDriver
-from gate.effects import Generate
+from gate.effects import STOPPED_EARLY, Generate
 from gate.errors import UpstreamError
 from gate.evidence import DraftSource
 from gate.evidence.rivals import Contest
@@ -34,6 +34,7 @@ def draft(text: str, *logprobs: float, finish: str = "stop") -> Generation:
         ((draft("a", -0.1), draft("b", -0.1)), 0),
         ((draft("", -0.01), draft("b", -2.0)), 1),  # a refusal gives way
         ((draft("a", -0.01, finish="length"), draft("b", -2.0)), 1),
+        ((draft("a", -0.01, finish=STOPPED_EARLY), draft("b", -2.0)), 1),
         ((draft(""), draft("")), 0),
         ((draft("a"), draft("b"), draft("B."), draft("c")), 1),  # no log-probabilities: what most say
         ((draft("a"), draft("b")), 0),
@@ -86,6 +87,7 @@ def test_the_round_of_the_winner_has_its_draft_its_rivals_and_the_cost_of_all() 
     wanted = DraftSource()  # they are asked for as any draft is
     for asked in small.asked:
         assert (asked.n, asked.temperature, asked.seed, asked.logprobs) == (1, 0.7, 3, wanted.alternatives)
+        assert not asked.live, "who watched them side by side could not tell them apart"
 
 
 def test_a_draft_that_fails_is_left_out_and_where_all_do_the_error_is_told() -> None:

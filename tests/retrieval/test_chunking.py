@@ -102,6 +102,6 @@ def test_a_passage_is_a_run_of_its_document_and_no_word_is_lost(pieces: list[str
 @pytest.mark.parametrize("piece", ["a", "a ", "a. ", "a.\n", "\n\na", "1) a\n", "-", "。"])
 def test_a_text_of_any_kind_is_cut_in_time_that_grows_with_its_length(piece: str) -> None:
     text = piece * (200_000 // len(piece))
-    began = time.perf_counter()
+    began = time.process_time()
     assert all(len(chunk.text) <= MOST for chunk in chunks(Document(text, paragraphs(text))))
-    assert time.perf_counter() - began < 2
+    assert time.process_time() - began < 2

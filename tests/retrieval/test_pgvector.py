@@ -17,7 +17,7 @@ from gate.errors import ConfigError, MissingExtra, UpstreamError, UpstreamTimeou
 from gate.retrieval import PgVector
 from gate.types import Passage, Vector
 from tests.drivers.running import both, run
-from tests.retrieval.postgres import postgres
+from tests.postgres import postgres
 
 DOCS = [
     ("lagos", "Lagos is a city in Nigeria.", "Lagos", "http://x/1", "[1,0]"),

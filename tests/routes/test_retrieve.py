@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from gate.assemble import load_gateway
 from gate.drivers import Recording, ThreadedDriver, World
-from gate.effects import Embed, Generate, Reply, Retrieve
+from gate.effects import STOPPED_EARLY, Embed, Generate, Reply, Retrieve
 from gate.errors import EvidenceUnavailable
 from gate.evidence import Draft, DraftSource
 from gate.evidence.asking import quoting
@@ -164,6 +164,17 @@ def test_the_answer_without_passages_goes_with_it() -> None:
         flow.send(Reply(FOUND, SPENT))
     assert stopped.value.value.closed_book == said
     assert followed(first)[1].closed_book is None
+
+
+def test_an_answer_that_was_stopped_does_not_go_with_it() -> None:
+    """What there is of it is not what memory says."""
+    first, stopped = opening(ASKED), Generation("Nig", STOPPED_EARLY)
+    evidence = Evidence().having(Draft(Cost(), stopped, "small"))
+    flow = ROUTE.follow(first, evidence, Decision(Action.RETRIEVE, "cut_short", first.stage(0)))
+    next(flow)
+    with pytest.raises(StopIteration) as ended:
+        flow.send(Reply(FOUND, SPENT))
+    assert ended.value.value.closed_book is None
 
 
 def test_without_the_passage_that_holds_the_answer_confidence_does_not_rise() -> None:

@@ -16,9 +16,9 @@ from gate.drivers import Recording, ThreadedDriver, World
 from gate.evidence import Draft, DraftSource, PTrue, PTrueSource, p_true
 from gate.gateway import Gateway
 from gate.ports import Evidence, Round, Upstream
-from gate.proxy.app import create_app
 from gate.types import Action, Outcome, Question, TokenLogprob
 from tests.proxy.live_server import live
+from tests.proxy.served import app_of
 from tests.served.asking import embedded, served, some_facts
 from tests.served.server import Server
 
@@ -140,7 +140,7 @@ def test_drawn_samples_lead_to_the_same_decisions_nearly_always(gateway: Gateway
 def test_the_proxy_answers_an_openai_client(gateway: Gateway) -> None:
     ours = load_gateway("balanced")
     with (
-        live(create_app(gateway)) as address,
+        live(app_of(gateway)) as address,
         openai.OpenAI(base_url=f"{address}/v1", api_key="unused", max_retries=0) as client,
     ):
         for text in QUESTIONS[:6]:

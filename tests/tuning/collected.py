@@ -25,13 +25,13 @@ from gate.calibration.unfitted import Unfitted
 from gate.drivers import Recording, World
 from gate.drivers.world import completed, cost_of, tape_entry
 from gate.effects import Done, Flow, Generate, Observe, Reply, Together, advance
+from gate.full_evidence import draft_key, full_evidence
 from gate.gateway import Gateway
 from gate.pocket.world import unit_hash
 from gate.policy import PolicyFile, read
 from gate.ports import Price, Profile, is_local
 from gate.tuning.collection import Collection, Label
 from gate.tuning.examples import Example
-from gate.tuning.full_evidence import draft_key, full_evidence
 from gate.types import Cost, Generation, Generations, Question, TokenLogprob, Usage
 
 T = TypeVar("T")

@@ -20,13 +20,13 @@ from gate.errors import UpstreamError
 from gate.evidence import DraftSource
 from gate.evidence.asking import request
 from gate.evidence.draft import Draft, draft_of
+from gate.full_evidence import Seen, full_evidence
 from gate.pipeline import Plan
 from gate.ports import Evidence, EvidenceSource, Fact, Missing, Price, Profile, Round, Route, Uses
 from gate.prompts import load
 from gate.routes import AbstainRoute, AnswerRoute, EscalateRoute, RetrieveRoute
 from gate.rules import Thresholds
 from gate.traces import TapeEntry
-from gate.tuning.full_evidence import Seen, full_evidence
 from gate.tuning.table import Array, Bools, Row, Table, TableMaker
 from gate.types import (
     Action,

@@ -41,6 +41,13 @@ def test_what_spreadsheets_write_is_read(tmp_path: Path, encoding: str) -> None:
     }
 
 
+def test_a_label_may_be_of_the_first_draft(tmp_path: Path) -> None:
+    text = "id,correct,draft\na,yes,first\nb,no,last\nc,no,\n"
+    assert read_audits(table(tmp_path, text)) == {"a": Audit(True, first=True), "b": Audit(False), "c": Audit(False)}
+    with pytest.raises(ConfigError, match=r"labels\.csv:2: the draft 'second' is none of first, last"):
+        read_audits(table(tmp_path, "id,correct,draft\na,yes,second\n"))
+
+
 def test_rows_without_a_label_are_left_out_and_the_same_label_may_stand_twice(tmp_path: Path) -> None:
     assert read_audits(table(tmp_path, "id,correct\na,yes\nb,\na,1\n")) == {"a": Audit(True)}
 

@@ -22,13 +22,13 @@ from gate.assemble import load_gateway
 from gate.drivers import Recording, ReplayDriver
 from gate.effects import Generate, effect_key
 from gate.errors import ConfigError, UpstreamError, UpstreamTimeout
+from gate.full_evidence import full_evidence
 from gate.gateway import Gateway
 from gate.pocket.world import facts
 from gate.policy import PolicyFile
 from gate.traces import TapeEntry
 from gate.tuning.collect import ROW_OF_FAILURES, Cap, CollectReport, collect
 from gate.tuning.collection import Collected, Collection
-from gate.tuning.full_evidence import full_evidence
 from gate.tuning.observing import seen_of
 from gate.types import Cost, Generation, Generations, Usage
 from tests.tuning.collected import POLICY, Knowing, collection_in, examples, gateway_of, policy_in

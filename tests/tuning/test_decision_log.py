@@ -64,6 +64,9 @@ def test_the_label_is_of_the_last_draft_alone(tmp_path: Path) -> None:
     table = logged(lines(went_on), two, {"a": Audit(False)}).table
     assert np.isnan(table.stages[ZERO.key].correct).all()
     assert table.stages[Stage("large").key].correct.tolist() == [0.0]
+    table = logged(lines(went_on), two, {"a": Audit(False, first=True)}).table
+    assert table.stages[ZERO.key].correct.tolist() == [0.0], "where gate observes, the first draft is the labelled one"
+    assert np.isnan(table.stages[Stage("large").key].correct).all()
 
 
 def test_what_cannot_be_used_is_counted_by_reason(plan: Plan) -> None:

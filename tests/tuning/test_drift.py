@@ -65,6 +65,8 @@ def test_what_it_sums_up(log: Path) -> None:
 def test_answers_of_a_log_that_nobody_checked_say_nothing(log: Path) -> None:
     found = watched(log, {"h0": Audit(False)}, PROMISE)
     assert (found.monitor.audited, found.monitor.risk, found.monitor.alarm) == (0, None, False)
+    found = watched(log, {"a0": Audit(False, first=True), "a1": Audit(True)}, PROMISE)
+    assert (found.monitor.audited, found.monitor.wrong) == (1, 0), "what was only observed gate did not let out"
 
 
 def test_chances_that_are_no_fractions_of_two_are_no_weight_beyond_the_largest(log: Path) -> None:

@@ -11,9 +11,9 @@ import pytest
 from gate.calibration import VoteShareCalibrator
 from gate.drivers import Recording
 from gate.errors import ReplayGap
+from gate.full_evidence import full_evidence
 from gate.pipeline import answer
 from gate.tuning.collection import Collection, Label
-from gate.tuning.full_evidence import full_evidence
 from gate.tuning.judging import judge
 from gate.tuning.observing import labelled, observed, seen_of, stages_of
 from gate.types import Action, Budget

@@ -6,8 +6,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gate.full_evidence import Seen
 from gate.tuning import table as tables
-from gate.tuning.full_evidence import Seen
 from gate.tuning.table import COSTS, Row, Table, TableMaker
 from gate.types import Cost, Reading, SignalVector, Stage
 

@@ -7,7 +7,7 @@ import socket
 import struct
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from types import TracebackType
@@ -87,6 +87,20 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(body)
         self.wfile.flush()
         self.close_connection = claim is not None
+
+    def stream(self, parts: Iterable[bytes], *, content_type: str, pause: float, ended: bool) -> None:
+        """Each part as a chunk of its own, as soon as it is there. Not ``ended``: the connection breaks off instead."""
+        self.send_response(200)
+        self.send_header("content-type", content_type)
+        self.send_header("transfer-encoding", "chunked")
+        self.end_headers()
+        for part in parts:
+            self.wfile.write(b"%x\r\n%b\r\n" % (len(part), part))
+            self.wfile.flush()
+            time.sleep(pause)
+        if ended:
+            self.wfile.write(b"0\r\n\r\n")
+        self.close_connection = not ended
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class names it so
         """Says nothing."""
@@ -186,3 +200,78 @@ def trickles(handler: _Handler, asked: dict[str, Any]) -> None:
         time.sleep(0.1)
         handler.wfile.write(b" ")
         handler.wfile.flush()
+
+
+# --- streams -----------------------------------------------------------------------------------------------------
+
+DONE = b"data: [DONE]\n\n"
+
+
+def event(data: object) -> bytes:
+    return b"data: " + json.dumps(data).encode() + b"\n\n"
+
+
+def listed(*texts: str) -> dict[str, Any]:
+    """The log-probabilities of these tokens, less likely one after the other."""
+    content = [
+        {"token": text, "logprob": -0.1 * (place + 1), "top_logprobs": [{"token": text, "logprob": -0.1}]}
+        for place, text in enumerate(texts)
+    ]
+    return {"content": content}
+
+
+def chunk(text: str | None = None, *, finish: str | None = None, **fields: Any) -> bytes:
+    """The event of one chunk of the answer. ``fields`` are the choice's others."""
+    delta = {} if text is None else {"content": text}
+    return event({"model": "m-1", "choices": [{"index": 0, "delta": delta, "finish_reason": finish, **fields}]})
+
+
+def written(*texts: str, usage: bool = True, logprobs: bool = True) -> list[bytes]:
+    """A well-behaved stream of these tokens, event by event."""
+    told = listed(*texts)["content"]
+    parts = [chunk("", logprobs=None)]
+    parts += [
+        chunk(text, **({"logprobs": {"content": [one]}} if logprobs else {}))
+        for text, one in zip(texts, told, strict=True)
+    ]
+    parts += [chunk(finish="stop")]
+    counted = {"prompt_tokens": 7, "completion_tokens": len(texts), "total_tokens": 7 + len(texts)}
+    parts += [event({"model": "m-1", "choices": [], "usage": counted})] if usage else []
+    return [*parts, DONE]
+
+
+def writes(*texts: str, pause: float = 0.0) -> Behaviour:
+    """A well-behaved chat server that says the tokens of one answer: as a stream where it is asked to, else at once."""
+
+    def behave(handler: _Handler, asked: dict[str, Any]) -> None:
+        wanted = bool(asked.get("logprobs"))
+        if asked.get("stream"):
+            counted = bool(asked.get("stream_options", {}).get("include_usage"))
+            parts = written(*texts, usage=counted, logprobs=wanted)
+            handler.stream(parts, content_type="text/event-stream", pause=pause, ended=True)
+            return
+        message = {"role": "assistant", "content": "".join(texts)}
+        choice = {
+            "index": 0,
+            "message": message,
+            "finish_reason": "stop",
+            "logprobs": listed(*texts) if wanted else None,
+        }
+        usage = {"prompt_tokens": 7, "completion_tokens": len(texts), "total_tokens": 7 + len(texts)}
+        handler.send(200, json.dumps({"model": "m-1", "choices": [choice], "usage": usage}).encode())
+
+    return behave
+
+
+def streams(
+    *parts: bytes, ended: bool = True, hangs: bool = False, content_type: str = "text/event-stream"
+) -> Behaviour:
+    """Streams these bytes to whoever asks. Then it says no more until the client goes (``hangs``), breaks off (not
+    ``ended``), or ends."""
+
+    def behave(handler: _Handler, asked: dict[str, Any]) -> None:
+        handler.stream(parts, content_type=content_type, pause=0.0, ended=ended and not hangs)
+        if hangs:
+            silent()(handler, asked)
+
+    return behave

@@ -48,6 +48,9 @@ def test_keys_come_from_the_environment_or_a_file_and_never_from_the_policy(
         ServerOptions(base_url=URL, model="m", api_key_env="NOT_SET").key()
     with pytest.raises(ConfigError, match="cannot read the key"):
         ServerOptions(base_url=URL, model="m", api_key_file=str(tmp_path / "none")).key()
+    (tmp_path / "key").write_text("changeme\n")
+    with pytest.raises(ConfigError, match="/key' holds an example or a well-known key"):
+        ServerOptions(base_url=URL, model="m", api_key_file=str(tmp_path / "key")).key()
     with pytest.raises(ValidationError, match="not both"):
         ServerOptions(base_url=URL, model="m", api_key_env="A", api_key_file="b")
     with pytest.raises(ValidationError, match="holds a key"):
@@ -144,6 +147,9 @@ def test_only_log_probabilities_are_read_as_such(value: object, read: float | No
         ("[{'type': 'extra_forbidden', 'loc': ('body', 'n'), 'msg': 'Extra inputs are not permitted'}]", "n"),
         ("anthropic does not support parameters: ['n']", "n"),
         ("logprobs aren't supported here", "logprobs"),
+        ("Unknown parameter: 'stream_options'.", "stream_options"),
+        ("Unrecognized request argument supplied: stream", "stream"),
+        ("Streaming is not supported for this model.", "stream"),
         ("stop: at most 4 sequences", None),
         ("Unsupported parameter: 'stop'", None),
         ("top_p is not supported", None),
@@ -174,6 +180,7 @@ def test_a_refused_field_is_found_in_the_servers_words_when_they_call_it_unsuppo
         ),
         (b'{"detail": [{"type": "too_long", "loc": ["body", "n"], "msg": "x"}]}', None),
         (b'{"detail": [{"type": "extra_forbidden", "loc": []}]}', None),
+        (b'{"error": {"message": "no", "param": "stream_options.include_usage"}}', "stream_options"),
     ],
 )
 def test_a_reply_that_names_the_field_is_taken_at_its_word(body: bytes, name: str | None) -> None:
@@ -208,6 +215,8 @@ def test_a_request_without_a_field_of_gates_own() -> None:
     assert without(asked, "top_logprobs").logprobs == 0
     assert without(asked, "n").n == 1
     assert without(asked, "seed").seed is None
+    assert without(asked, "stream_options") == replace(asked, counted=False)
+    assert without(replace(asked, live="small/closed_book"), "stream") == without(asked, "stream") == asked
     assert without(replace(asked, seed_is_callers=True), "seed").seed == 1
     for name in ("messages", "stop", "top_p"):
         with pytest.raises(ValueError, match="not optional"):

@@ -10,11 +10,11 @@ from dataclasses import replace
 import pytest
 from pydantic import ValidationError
 
-from gate.effects import Generate
+from gate.effects import STOPPED_EARLY, Generate, ReadStates
 from gate.errors import UpstreamError
 from gate.pocket.model import PocketModel
 from gate.ports import LocalUpstream, Price, is_local
-from gate.types import Generations, Message
+from gate.types import Generations, Message, TokenLogprob
 from gate.upstreams.pocket import PocketOptions, PocketUpstream
 
 ASKED = Generate("weak", (Message("user", "Where is Qxzbrunk?"),), n=5, max_tokens=16, seed=1, logprobs=3)
@@ -115,3 +115,36 @@ def test_threads_do_not_disturb_one_another() -> None:
     alone = [upstream.complete(effect, lambda: False) for effect in effects]
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(lambda effect: upstream.complete(effect, lambda: False), effects)) == alone
+
+
+ONE = replace(ASKED, n=1, temperature=3.0, seed=0)
+
+
+def test_a_watched_answer_is_the_answer_and_comes_token_by_token() -> None:
+    told: list[tuple[str, tuple[TokenLogprob, ...]]] = []
+
+    def grew(text: str, tokens: tuple[TokenLogprob, ...]) -> bool:
+        told.append((text, tokens))
+        return True
+
+    reply = PocketUpstream("weak").complete_live(ONE, lambda: False, grew)
+    assert reply == complete(ONE)
+    (choice,) = reply.choices
+    assert "".join(text for text, _ in told) == choice.text
+    assert tuple(token for _, tokens in told for token in tokens) == choice.tokens
+    assert max(len(tokens) for _, tokens in told) <= 2, "the letters of a character come together"
+
+
+@pytest.mark.parametrize("states", [None, ReadStates()])
+def test_a_watcher_stops_it(states: ReadStates | None) -> None:
+    reply = PocketUpstream("weak").complete_live(replace(ONE, states=states), lambda: False, lambda text, tokens: False)
+    (choice,) = reply.choices
+    assert (choice.finish_reason, len(choice.tokens or ()), reply.usage.completion_tokens) == (STOPPED_EARLY, 1, 1)
+    assert complete(ONE).choices[0].text.startswith(choice.text)
+
+
+def test_what_it_cannot_do_is_refused_of_watched_answers_too() -> None:
+    with pytest.raises(UpstreamError, match="the pocket model cannot call tools"):
+        PocketUpstream("weak").complete_live(replace(ONE, extra={"tools": [{}]}), lambda: False, lambda *_: True)
+    with pytest.raises(UpstreamError, match="upstream 'weak': cancelled"):
+        PocketUpstream("weak").complete_live(ONE, lambda: True, lambda *_: True)

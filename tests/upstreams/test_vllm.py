@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from gate.effects import Generate, ReadStates
+from gate.effects import STOPPED_EARLY, Generate, ReadStates
 from gate.errors import UpstreamError
 from gate.hidden_states.block import packed, pooled, unpacked
 from gate.hidden_states.layout import Layout
@@ -20,6 +20,7 @@ from gate.ports import Price
 from gate.types import Generation, InternalStates, Message
 from gate.upstreams.openai_chat import OpenAIChat, OpenAIChatOptions
 from gate.upstreams.vllm import VllmChat, VllmOptions
+from tests.upstreams.faulty_server import DONE, chunk
 from tests.upstreams.test_openai_chat import JSON
 
 ASKED = (Message("system", "Be brief."), Message("user", "Where is Lagos?"))
@@ -119,6 +120,20 @@ def test_states_are_asked_for_where_they_can_be_had() -> None:
     assert "kv_transfer_params" not in body_of(asked, capabilities={"states": False})
 
 
+def test_what_is_read_inside_is_not_streamed() -> None:
+    """vLLM's chunks have no place for it."""
+    asked = Generate("mine", ASKED, states=ReadStates())
+    assert upstream().encode_live(asked) is None
+    assert upstream(capabilities={"stream": False}).encode_live(replace(asked, states=None)) is None
+    for streamed in (
+        upstream(capabilities={"states": False}).encode_live(asked),
+        upstream().encode_live(replace(asked, states=None)),
+    ):
+        assert streamed is not None
+        options = {"include_usage": True, "continuous_usage_stats": True}
+        assert streamed.body == {**body_of(replace(asked, states=None)), "stream": True, "stream_options": options}
+
+
 @pytest.mark.parametrize("limit", ["max_tokens", "max_completion_tokens"])
 def test_an_answer_is_given_to_be_read(limit: str) -> None:
     body = body_of(Generate("mine", READ, max_tokens=30, states=ReadStates(given=True)), max_tokens_field=limit)
@@ -163,6 +178,46 @@ def test_the_tokens_are_those_of_the_text(
     assert read.tokens is not None
     assert [token.token for token in read.tokens] == tokens[:kept]
     assert read.text == (text or "")
+
+
+@pytest.mark.parametrize("stop", [None, 128009])
+def test_a_streamed_answer_ends_where_a_whole_one_does(stop: object) -> None:
+    """Its last chunk lists the token that ended it, with no text."""
+    parts = [
+        chunk("", logprobs=None),
+        chunk(" Nig", logprobs=listed(" Nig")),
+        chunk("eria", logprobs=listed("eria")),
+        chunk("", logprobs=listed("<e>"), finish="stop", stop_reason=stop),
+        DONE,
+    ]
+    reading = upstream().live(200, {})
+    pieces = [piece for part in (*parts, b"") for piece in reading.feed(part)]
+    choice = {"message": {"content": " Nigeria"}, "finish_reason": "stop", "stop_reason": stop}
+    tokens = [one for text in (" Nig", "eria", "<e>") for one in listed(text)["content"]]
+    assert reading.reply().choices == decoded([{**choice, "logprobs": {"content": tokens}}])
+    assert [piece.text for piece in pieces] == [" Nig", "eria"]
+    assert tuple(token for piece in pieces for token in piece.tokens) == reading.reply().choices[0].tokens
+
+
+def test_a_stop_string_cuts_the_tokens_of_a_stream_too() -> None:
+    parts = [
+        chunk(" Nig", logprobs=listed(" Nig")),
+        chunk("eria", logprobs=listed("eria", ".")),
+        chunk("", logprobs=listed("\n"), finish="stop", stop_reason=".\n"),
+        DONE,
+    ]
+    reading = upstream().live(200, {})
+    pieces = [piece for part in parts for piece in reading.feed(part)]
+    assert [piece.text for piece in pieces] == [" Nig", "eria"]
+    (read,) = reading.reply().choices
+    assert (read.text, [token.token for token in read.tokens or ()]) == (" Nigeria", [" Nig", "eria"])
+
+
+def test_a_stopped_answer_keeps_its_last_token() -> None:
+    reading = upstream().live(200, {})
+    assert len(list(reading.feed(chunk(" Nig", logprobs=listed(" Nig")) + chunk("er", logprobs=listed("er"))))) == 2
+    (read,) = reading.so_far().choices
+    assert (read.text, len(read.tokens or ()), read.finish_reason) == (" Niger", 2, STOPPED_EARLY)
 
 
 def test_without_log_probabilities_there_is_nothing_to_cut() -> None:

@@ -14,11 +14,11 @@ from gate.drivers import Recording, ReplayDriver, ThreadedDriver, World
 from gate.effects import Generate
 from gate.errors import UpstreamError
 from gate.evidence import ClosedBookSource, DraftSource, MeaningsSource, SamplesSource
+from gate.full_evidence import Seen, draft_key, full_evidence
 from gate.pipeline import Plan, answer
 from gate.prompts import load
 from gate.routes import ClarifyRoute
 from gate.rules import ThresholdRule
-from gate.tuning.full_evidence import Seen, draft_key, full_evidence
 from gate.types import Action, Cost, Generations, Passage, Question, Stage
 from tests.scripted import Answer, Scripted, always, plan_over, world_of
 

@@ -23,8 +23,8 @@ from gate.effects import (
     together,
 )
 from gate.errors import EvidenceUnavailable, UpstreamError
+from gate.remembering import remembered
 from gate.traces import TapeEntry
-from gate.tuning.remembering import remembered
 from gate.types import Action, Cost, Decision, Generation, Generations, SignalVector, Stage, Step
 from tests.drivers.running import MESSAGES
 from tests.scripted import Scripted, world_of
