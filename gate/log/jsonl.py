@@ -44,8 +44,9 @@ def without_states(record: TraceRecord) -> TraceRecord:
         for entry in record.tape
     )
     outcome = record.outcome
-    if outcome is not None and outcome.generation is not None:
-        outcome = dataclasses.replace(outcome, generation=_stateless(outcome.generation))
+    if outcome is not None:
+        kept, held_back = (each and _stateless(each) for each in (outcome.generation, outcome.withheld))
+        outcome = dataclasses.replace(outcome, generation=kept, withheld=held_back)
     return dataclasses.replace(record, tape=tape, outcome=outcome)
 
 

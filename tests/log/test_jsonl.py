@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gate.errors import ConfigError
-from gate.log.jsonl import TraceFile, from_json, read, to_json, without_text
+from gate.log.jsonl import TraceFile, from_json, read, to_json, without_states, without_text
 from gate.traces import STATES_NOT_KEPT, Failure, TapeEntry, TraceRecord
 from gate.types import (
     Action,
@@ -212,3 +212,12 @@ def test_internal_states_are_kept_only_when_asked_for(text: bool, states: bool, 
         assert second == Generation("Rome")
         assert back.outcome is not None
         assert back.outcome.generation == first
+
+
+def test_internal_states_of_an_answer_that_was_held_back_are_no_more_kept_than_of_one_that_went_out() -> None:
+    held_back = Generation("Paris", states=read_states())
+    outcome = Outcome(Action.ABSTAIN, "I do not know.", STEPS, Cost(), withheld=held_back)
+    bare = without_states(TraceRecord("1", "now", "p", "f", True, STEPS, Question.from_text("Where?"), (), outcome))
+    assert bare.outcome == Outcome(
+        Action.ABSTAIN, "I do not know.", STEPS, Cost(), withheld=Generation("Paris", no_states=STATES_NOT_KEPT)
+    )
