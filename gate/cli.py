@@ -17,7 +17,17 @@ from rich.table import Table
 from rich.text import Text
 
 import gate
-from gate import __version__, cli_index, cli_judging, cli_tuning, cli_vllm
+from gate import (
+    __version__,
+    cli_index,
+    cli_judging,
+    cli_keys,
+    cli_log,
+    cli_prefix,
+    cli_serving,
+    cli_tuning,
+    cli_vllm,
+)
 from gate.errors import GateError, RequestError
 from gate.log.explain import explanation, outcome_explanation, sources
 from gate.log.jsonl import TraceFile, read
@@ -163,26 +173,6 @@ def explain(
         out.print(outcome_panel(replayed))
 
 
-@app.command()
-@plainly
-def serve(
-    policy: PolicyOption = "balanced",
-    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8800,
-    trace: TraceOption = None,
-    text: Annotated[bool, typer.Option(help="Keep questions and answers in the trace file.")] = False,
-    states: StatesOption = False,
-) -> None:
-    """Serve the gate as an OpenAI-compatible endpoint: point any client's base_url at it."""
-    from gate.proxy.app import create_app
-    from gate.proxy.server import serve as run
-
-    sink = _sink(trace, text=text, states=states)
-    gateway = gate.load_gateway(policy)
-    out.print(policy_view(gateway))
-    run(create_app(gateway, trace_sink=sink), host, port)
-
-
 def _sink(trace: Path | None, *, text: bool, states: bool) -> Callable[[TraceRecord], None] | None:
     """What takes traces; None when none are kept."""
     if states and not (trace and text):
@@ -205,10 +195,14 @@ def _root(
     """Exists for ``--version``."""
 
 
+cli_serving.register(app)
 cli_tuning.register(app)
+cli_prefix.register(app)
 cli_judging.register(app)
 cli_vllm.register(app)
 cli_index.register(app)
+cli_log.register(app)
+cli_keys.register(app)
 
 
 def main() -> None:
@@ -238,6 +232,10 @@ def _find(records: Iterable[TraceRecord], id_: str | None) -> TraceRecord | None
     found = None
     for record in records:
         if id_ is None or record.id.startswith(id_):
+            if id_ and found and found.id != record.id:  # ids of one minute begin alike
+                raise RequestError(
+                    f"several decisions begin with {id_!r}, as {found.id} and {record.id}: give more of it"
+                )
             found = record
     return found
 

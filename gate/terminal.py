@@ -19,8 +19,9 @@ from rich.text import Text
 
 from gate.endpoint_settings import PriceSettings
 from gate.errors import ConfigError, GateError, RequestError, UpstreamError
-from gate.proxy.wire import dumps
+from gate.proxy.json_wire import dumps
 from gate.rules import ExpectedCostRule, Thresholds
+from gate.serving_settings import ServingSettings
 from gate.traces import TraceRecord
 from gate.types import Action, Confidence, Cost, Outcome, Step
 
@@ -156,7 +157,21 @@ def policy_view(gateway: Gateway) -> RenderableType:
     table.add_row("routes", ", ".join(ways))
     limits = policy.budget.model_dump(exclude_none=True)
     table.add_row("budget", ", ".join(f"{limit} {kind}" for kind, limit in limits.items()) or "none")
+    table.add_row("served", _served(policy.serving))
     return table
+
+
+def _served(serving: ServingSettings) -> str:
+    """Whether the policy is enforced, and when a streaming client sees what."""
+    streamed = "streamed once it is judged"
+    if serving.streaming == "annotate":
+        streamed = "streamed at once, with the verdict at the end"
+    if serving.streaming == "prefix" and (prefix := serving.prefix):
+        streamed = f"streamed from p >= {prefix.release_at:.4g} on, and stopped below {prefix.stop_below:.4g}"
+    if serving.mode == "enforce":
+        return f"enforced; {streamed}"
+    shared = f"; enforced on {serving.enforced_share:.3g} of the requests, {streamed}" if serving.enforced_share else ""
+    return f"observed: first drafts go out, and what gate would do is recorded{shared}"
 
 
 def _answers_at(rule: Thresholds) -> str:

@@ -12,8 +12,10 @@ from typer.testing import CliRunner
 
 from gate import __version__
 from gate.cli import app, demo_facts
+from gate.log.jsonl import TraceFile
 from gate.pocket.world import facts_of
 from gate.policy import find
+from gate.traces import TraceRecord
 from tests.upstreams.faulty_server import FaultyServer, chat
 
 runner = CliRunner()
@@ -53,6 +55,17 @@ def test_a_recorded_decision_is_explained_and_replayed(tmp_path: Path) -> None:
     assert "asked: Where is Lagos?" in shown.stdout
     assert "vote_share" in shown.stdout
     assert json.loads(runner.invoke(app, ["explain", str(trace), "--json"]).stdout)["id"] == id_
+
+
+def test_an_id_that_several_decisions_begin_with_is_refused(tmp_path: Path) -> None:
+    trace = tmp_path / "trace.jsonl"
+    for id_ in ("abc1", "abc2", "d"):
+        TraceFile(trace).append(TraceRecord(id_, "now", "mine", "f", False, ()))
+    refused = runner.invoke(app, ["explain", str(trace), "--id", "abc"])
+    assert (refused.exit_code, refused.stdout) == (2, "")
+    assert "several decisions begin with 'abc', as abc1 and abc2: give more of it" in refused.stderr
+    for id_ in ("abc2", "d"):
+        assert json.loads(runner.invoke(app, ["explain", str(trace), "--id", id_, "--json"]).stdout)["id"] == id_
 
 
 def test_states_are_kept_beside_text_alone(tmp_path: Path) -> None:

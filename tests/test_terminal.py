@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from typing import Any
 
 import pytest
 import typer
 from rich.console import Console, RenderableType
 
-from gate.assemble import assemble
+from gate.assemble import assemble, load_gateway
 from gate.drivers import Recording, ThreadedDriver
 from gate.errors import ConfigError, GateError, ReplayGap, RequestError, UpstreamError
 from gate.pipeline import answer
 from gate.policy import find, read
+from gate.serving_settings import ServingSettings
 from gate.terminal import (
     certificate_line,
     contributions_table,
@@ -21,6 +23,7 @@ from gate.terminal import (
     filled,
     outcome_panel,
     plainly,
+    policy_view,
     print_json,
     progress,
     status,
@@ -196,3 +199,29 @@ def test_a_question_asked_back_and_an_unsure_answer_are_titled_as_what_they_are(
     text = shown(outcome_panel(unsure))
     assert "abstain, unsure answer shown" in text.splitlines()[0]
     assert "with a person: case-7" in text
+
+
+OBSERVED = "observed: first drafts go out, and what gate would do is recorded"
+
+
+@pytest.mark.parametrize(
+    ("serving", "said"),
+    [
+        ({}, "enforced; streamed once it is judged"),
+        ({"streaming": "annotate"}, "enforced; streamed at once, with the verdict at the end"),
+        (
+            {"streaming": "prefix", "prefix": {"calibrator": "a.json", "release_at": 0.85}},
+            "enforced; streamed from p >= 0.85 on, and stopped below 0.05",
+        ),
+        ({"mode": "observe"}, OBSERVED),
+        (
+            {"mode": "observe", "enforced_share": 0.1},
+            f"{OBSERVED}; enforced on 0.1 of the requests, streamed once it is judged",
+        ),
+    ],
+)
+def test_a_policy_says_how_it_is_served(serving: dict[str, Any], said: str) -> None:
+    gateway = load_gateway("balanced")
+    policy = gateway.policy.model_copy(update={"serving": ServingSettings.model_validate(serving)})
+    told = shown(policy_view(dataclasses.replace(gateway, policy=policy)))
+    assert " ".join(told[told.index("\nserved ") :].split()) == f"served {said}"

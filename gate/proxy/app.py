@@ -1,246 +1,148 @@
-"""The ASGI application: routes, limits, and what happens when a client goes away.
+"""The ASGI application of one worker: the gated doors, the other endpoints, the dashboard, and what runs beside them.
 
-Streaming is *hold*: the answer is judged first and streamed after, because what has left cannot be called back. The
-response starts with the verdict, so its headers carry the decision.
+The doors come first, and past Starlette: its routing and its request and response objects would take as long as
+deciding does. Everything else is Starlette's.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from typing import Protocol
 
 import anyio
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware.errors import ServerErrorMiddleware
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import Response, StreamingResponse
-from starlette.routing import Route
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from gate.errors import GateError, RequestError, first_of, trace_of
-from gate.proxy.wire import ChatRequest, chunks, completion, dumps, headers, parse_chat_request, wire_error
-from gate.traces import TraceRecord
-from gate.types import Budget, Certificate, Outcome, Question
+from gate.errors import GateError, first_of
+from gate.proxy.admission import Admission
+from gate.proxy.answering import answer
+from gate.proxy.doors import DOORS
+from gate.proxy.endpoints import Endpoints, error_response, not_found
+from gate.proxy.exchange import Exchange
+from gate.proxy.json_logs import request_id
+from gate.proxy.key_watch import KeyWatch
+from gate.proxy.service import Service
+from gate.proxy.wire_errors import FAULT
 
 log = logging.getLogger("gate.proxy")
-MAX_BODY = 16 * 2**20
-"""Bytes of a request: room for images; how much text a model takes is the upstream's to say."""
-MAX_CONCURRENCY = 64
-GATE_MODEL = "gate"
-"""A model name every policy answers to."""
+_SHARE_EVERY = 5.0
+"""Seconds after which a worker writes down what it counted, for the others to show."""
 
 
-class Gateway(Protocol):
-    """What the proxy needs of a gateway. See `gate.gateway.Gateway`."""
-
-    @property
-    def name(self) -> str: ...
-    @property
-    def policy_fingerprint(self) -> str: ...
-    @property
-    def certificate(self) -> Certificate | None: ...
-    @property
-    def void(self) -> tuple[str, ...]: ...
-    @property
-    def seen_void(self) -> tuple[str, ...]: ...
-
-    async def aask(self, question: Question, *, budget: Budget | None = None) -> tuple[Outcome, TraceRecord]:
-        """What it raises, cancellation and faults included, carries the trace: see `gate.errors.trace_of`."""
-        ...
-
-    async def aclose(self) -> None: ...
-
-
-TraceSink = Callable[[TraceRecord], None]
-
-
-class Proxy:
-    """The endpoints of one gateway."""
-
-    def __init__(self, gateway: Gateway, trace_sink: TraceSink | None, max_body: int, max_concurrency: int) -> None:
-        self._gateway = gateway
-        self._sink = trace_sink
-        self._max_body = max_body
-        self._free = max_concurrency
-
-    async def chat(self, request: Request) -> Response:
-        if self._free <= 0:
-            return _error_response(503, "too many requests are being answered; try again", "overloaded", self._marks())
-        self._free -= 1
-        try:
-            return await self._chat(request)
-        finally:
-            self._free += 1
-
-    async def _chat(self, request: Request) -> Response:
-        record = None
-        try:
-            asked = parse_chat_request(await self._body(request))
-            self._check(asked.model)
-            outcome, record = await self._unless_gone(request, asked)
-        except GateError as error:
-            await self._keep(error.trace)
-            return self._refusal(error)
-        await self._keep(record)
-        marks = self._marks(record, outcome)
-        if not asked.stream:
-            return Response(dumps(completion(asked, outcome, record)), 200, marks, _JSON)
-        events = chunks(asked, outcome, record)
-        return StreamingResponse(events, 200, {**marks, "cache-control": "no-cache"}, "text/event-stream")
-
-    async def _unless_gone(self, request: Request, asked: ChatRequest) -> tuple[Outcome, TraceRecord]:
-        """The outcome; when the client closes its connection meanwhile, all work for it is cancelled at once."""
-        found: tuple[Outcome, TraceRecord] | None = None
-        failed: GateError | None = None
-        left: TraceRecord | None = None
-
-        async def answer() -> None:
-            nonlocal found, failed, left
-            try:
-                found = await self._gateway.aask(asked.question, budget=asked.budget)
-            except GateError as error:
-                failed = error
-            except anyio.get_cancelled_exc_class() as error:
-                left = trace_of(error)
-                raise
-            group.cancel_scope.cancel()
-
-        async def watch() -> None:
-            while (await request.receive())["type"] != "http.disconnect":
-                pass
-            group.cancel_scope.cancel()
-
-        try:
-            async with anyio.create_task_group() as group:
-                group.start_soon(answer)
-                group.start_soon(watch)
-        finally:
-            with anyio.CancelScope(shield=True):  # also when it is the server that stops
-                await self._keep(left)
-        if failed is not None:
-            raise failed
-        if found is None:
-            raise ClientDisconnect
-        return found
-
-    async def _body(self, request: Request) -> bytes:
-        body = bytearray()
-        async for part in request.stream():
-            body += part
-            if len(body) > self._max_body:
-                raise RequestError(f"the body is larger than {self._max_body} bytes", status=413)
-        return bytes(body)
-
-    async def _keep(self, record: TraceRecord | None) -> None:
-        if self._sink is not None and record is not None:
-            await anyio.to_thread.run_sync(self._sink, record)
-
-    def _models(self) -> tuple[str, ...]:
-        return (GATE_MODEL, self._gateway.name)
-
-    def _check(self, model: str) -> None:
-        if model not in self._models():
-            known = ", ".join(self._models())
-            raise RequestError(f"there is no model {model!r}; there is: {known}", param="model", status=404)
-
-    def _refusal(self, error: GateError) -> Response:
-        wire = wire_error(error)
-        return Response(dumps(wire.body), wire.status, {**self._marks(error.trace), **wire.headers}, _JSON)
-
-    def _certificate(self, record: TraceRecord | None = None) -> str:
-        if self._gateway.certificate is None:
-            return "none"
-        seen = (reason for step in (record.steps if record else ()) for reason in step.void)
-        void = (*self._gateway.void, *dict.fromkeys(seen))
-        return f"void; {'; '.join(void)}" if void else "certified"
-
-    def _marks(self, record: TraceRecord | None = None, outcome: Outcome | None = None) -> dict[str, str]:
-        policy = f"{self._gateway.name}@{self._gateway.policy_fingerprint[:12]}"
-        return headers(policy, self._certificate(record), record, outcome)
-
-    async def unexpected(self, request: Request, error: Exception) -> Response:
-        """A fault of gate's own. Starlette logs nothing of the request; neither do we."""
-        log.error("unexpected %s while answering", type(first_of(error)).__name__)
-        record = trace_of(error)
-        await self._keep(record)
-        said = "an unexpected error in gate; the server's log has more"
-        return _error_response(500, said, "internal_error", self._marks(record))
-
-    async def models(self, request: Request) -> Response:
-        listed = [_model(name) for name in self._models()]
-        return Response(dumps({"object": "list", "data": listed}), media_type=_JSON)
-
-    async def model(self, request: Request) -> Response:
-        name = request.path_params["name"]
-        try:
-            self._check(name)
-        except RequestError as error:
-            return self._refusal(error)
-        return Response(dumps(_model(name)), media_type=_JSON)
-
-    async def healthz(self, request: Request) -> Response:
-        return Response(dumps({"status": "ok"}), media_type=_JSON)
-
-    async def readyz(self, request: Request) -> Response:
-        shown = {
-            "status": "ready",
-            "policy": self._gateway.name,
-            "policy_fingerprint": self._gateway.policy_fingerprint,
-            "certificate": self._certificate(),
-            "seen_void": list(self._gateway.seen_void),
-        }
-        return Response(dumps(shown), media_type=_JSON)
-
-
-_JSON = "application/json"
-
-
-def _model(name: str) -> dict[str, object]:
-    return {"id": name, "object": "model", "created": 0, "owned_by": "gate"}
-
-
-def create_app(
-    gateway: Gateway,
-    *,
-    trace_sink: TraceSink | None = None,
-    max_body_bytes: int = MAX_BODY,
-    max_concurrency: int = MAX_CONCURRENCY,
-) -> Starlette:
-    """The application. ``trace_sink`` gets every question's trace on a thread, also if it failed or its caller left."""
-    proxy = Proxy(gateway, trace_sink, max_body_bytes, max_concurrency)
+def create_app(service: Service, more: Sequence[BaseRoute] = (), on_end: Callable[[], None] | None = None) -> ASGIApp:
+    """The application. ``more``: routes of the dashboard. ``on_end`` runs on a thread once all requests are over."""
+    endpoints = Endpoints(service)
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
-        yield
-        await gateway.aclose()
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(_watch_files, service)
+                group.start_soon(_share, service)
+                if service.watch is not None:
+                    group.start_soon(service.watch.run, service.policies)
+                yield
+                group.cancel_scope.cancel()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await endpoints.aclose()
+                await service.policies.aclose()
+                if on_end is not None:
+                    await anyio.to_thread.run_sync(on_end)
 
-    return Starlette(
-        routes=[
-            Route("/v1/chat/completions", proxy.chat, methods=["POST"]),
-            Route("/v1/models", proxy.models),
-            Route("/v1/models/{name:path}", proxy.model),
-            Route("/healthz", proxy.healthz),
-            Route("/readyz", proxy.readyz),
-        ],
-        exception_handlers={HTTPException: _http_exception, ClientDisconnect: _gone, Exception: proxy.unexpected},
-        lifespan=lifespan,
+    routes = [
+        Route("/v1/models", endpoints.models),
+        Route("/v1/models/{name:path}", endpoints.model),
+        Route("/v1/completions", endpoints.completions, methods=["POST"]),
+        Route("/v1/embeddings", endpoints.embeddings, methods=["POST"]),
+        Route("/v1/feedback", endpoints.feedback, methods=["POST"]),
+        Route("/healthz", endpoints.healthz),
+        Route("/readyz", endpoints.readyz),
+        Route("/metrics", endpoints.metrics),
+        Route("/openapi.json", endpoints.openapi),
+    ]
+    known = ", ".join((*(f"POST {door.path}" for door in DOORS), *map(_shown, routes)))
+    doors = {door.path for door in DOORS}
+
+    async def lost(request: Request, error: Exception) -> Response:
+        status, headers = 500, {}
+        if request.url.path in doors:  # by another method than theirs
+            status, headers = 405, {"allow": "POST"}
+        elif isinstance(error, HTTPException):
+            status, headers = error.status_code, dict(error.headers or {})
+        return error_response(not_found(known, status, headers))
+
+    handlers = {HTTPException: lost, ClientDisconnect: _gone, GateError: endpoints.refused}
+    rest = Starlette(routes=[*routes, *more], exception_handlers=handlers, lifespan=lifespan)
+    rest.router.redirect_slashes = False  # to an address that the client's own header names
+    admission = Admission(
+        ServerErrorMiddleware(Doors(service, rest), handler=_fault), service.settings.limits, known=service.known
     )
+    service.metrics.watch_requests(lambda: (admission.under_way, admission.waiting))
+    return admission
 
 
-def _error_response(status: int, message: str, code: str, marks: dict[str, str] | None = None) -> Response:
-    kind = "server_error" if status >= 500 else "invalid_request_error"
-    body = {"error": {"message": message, "type": kind, "param": None, "code": code}}
-    after = {"retry-after": "1"} if status == 503 else {}
-    return Response(dumps(body), status, {**(marks or {}), **after}, _JSON)
+def _shown(route: Route) -> str:
+    method = "POST" if "POST" in (route.methods or ()) else "GET"
+    return f"{method} {route.path.replace(':path', '')}"
 
 
-def _http_exception(request: Request, error: Exception) -> Response:
-    status = error.status_code if isinstance(error, HTTPException) else 500
-    known = "POST /v1/chat/completions, GET /v1/models, GET /v1/models/{name}, GET /healthz, GET /readyz"
-    said = "no such path" if status == 404 else "no such method here" if status == 405 else "refused"
-    return _error_response(status, f"{said}; there is: {known}", "not_found" if status == 404 else "bad_method")
+class Doors:
+    """Takes what is for a gated door; the rest is for whoever comes next."""
+
+    def __init__(self, service: Service, rest: ASGIApp) -> None:
+        self._service = service
+        self._rest = rest
+        self._doors = {door.path: door for door in DOORS}
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._rest(scope, receive, send)
+            return
+        request_id.set(scope["state"]["request_id"])
+        door = self._doors.get(scope["path"]) if scope["method"] == "POST" else None
+        if door is None:
+            await self._rest(scope, receive, send)
+        else:
+            await answer(self._service, door, Exchange(scope, receive, send))
 
 
-def _gone(request: Request, error: Exception) -> Response:
+async def _fault(request: Request, error: Exception) -> Response:
+    """Of a fault of gate's own; its traceback is the server's to log, without its words. At a door it was answered."""
+    log.error("unexpected %s while answering", type(first_of(error)).__name__)
+    return error_response(FAULT)
+
+
+async def _gone(request: Request, error: Exception) -> Response:
     return Response(status_code=499)  # nobody reads it: the client has closed the connection
+
+
+async def _watch_files(service: Service) -> None:
+    """Serve what changes on disk: policies, and keys."""
+    keys = KeyWatch(service)
+    async with anyio.create_task_group() as group:
+        group.start_soon(keys.run)
+        await service.policies.watch(poll=service.settings.reload, on_hangup=(keys.poke,))
+
+
+async def _share(service: Service) -> None:
+    """Let other workers show what this one counted, and the metrics how certificates stand."""
+    known: set[str] = set()
+    while True:
+        served = {gateway.name: gateway for gateway in service.policies.all()}
+        for name in known - served.keys():
+            service.metrics.forget(name)
+        known = {*served}
+        for name, gateway in served.items():
+            service.metrics.certificate(name, bool(gateway.void) if gateway.certificate else None)
+        try:
+            await anyio.to_thread.run_sync(service.metrics.share)
+        except OSError as error:
+            log.error("the workers' counts cannot be shared: %s", error.strerror)
+        await anyio.sleep(_SHARE_EVERY)

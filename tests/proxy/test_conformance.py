@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from gate.assemble import load_gateway
-from gate.proxy.app import create_app
 from tests.proxy.live_server import live
+from tests.proxy.served import app_of
 
 USER = {"role": "user", "content": "Where is Lagos?"}
 SETTINGS = settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -81,7 +81,7 @@ FIELDS = st.builds(lambda made, amiss: made | amiss, WELL_MADE, st.just({}) | AM
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[httpx.Client]:
-    with live(create_app(load_gateway("balanced"))) as url, httpx.Client(base_url=url, timeout=30) as made:
+    with live(app_of(load_gateway("balanced"))) as url, httpx.Client(base_url=url, timeout=30) as made:
         yield made
 
 

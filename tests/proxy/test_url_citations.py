@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 
+from gate.proxy.chat_replies import completion
+from gate.proxy.chat_requests import parse_chat_request
+from gate.proxy.doors import CHAT
 from gate.proxy.url_citations import url_citations
-from gate.proxy.wire import chunks, completion, parse_chat_request
 from gate.traces import TraceRecord
 from gate.types import Action, Cost, Decision, Generation, Outcome, Passage, SignalVector, Stage, Step
 
@@ -54,12 +56,12 @@ def test_the_message_the_stream_and_the_gate_object_carry_them() -> None:
     asked = {"model": "gate", "messages": [{"role": "user", "content": "Where?"}], "gate": {"explain": True}}
     request = parse_chat_request(json.dumps(asked).encode())
     said, record = outcome("Nigeria [1]", "a"), TraceRecord("1", "now", "p", "f", False, (STEP,))
-    body = completion(request, said, record)
+    body = completion(request, [(said, record)])
     assert body["choices"][0]["message"]["annotations"] == url_citations(said)
     assert [passage["cited"] for passage in body["gate"]["passages"]] == [True, False, False]
-    events = [json.loads(event[6:]) for event in chunks(request, said, record) if b"[DONE]" not in event]
+    events = [json.loads(event[6:]) for event in CHAT.events(request, [(said, record)]) if b"[DONE]" not in event]
     deltas = [choice["delta"] for event in events for choice in event["choices"]]
     assert [delta["annotations"] for delta in deltas if "annotations" in delta] == [url_citations(said)]
     assert events[-1]["gate"]["passages"][0]["id"] == "a"
     bare = outcome("Nigeria [3]", "c")
-    assert "annotations" not in completion(request, bare, record)["choices"][0]["message"]
+    assert "annotations" not in completion(request, [(bare, record)])["choices"][0]["message"]

@@ -1,0 +1,94 @@
+"""The way of a request through a gated door: who asks, what, of which policy; then its turn.
+
+A policy that observes lets the first draft out as soon as it is whole, and decides behind it. Whatever is done after
+the response has left (deciding, gathering the rest of the evidence) is done before the turn ends, so that it counts
+among the requests at once, and a server that stops waits for it.
+"""
+
+from __future__ import annotations
+
+from gate.errors import GateError, RequestError
+from gate.ports import Price
+from gate.proxy.attending import while_connected
+from gate.proxy.doors import Door
+from gate.proxy.exchange import ClientGone, Exchange
+from gate.proxy.json_wire import dumps
+from gate.proxy.limits import Admitted
+from gate.proxy.request_fields import ChatRequest
+from gate.proxy.service import Service
+from gate.proxy.streaming import observe, stream
+from gate.proxy.turn import Turn
+from gate.proxy.wire_errors import wire_error
+from gate.spending import prompt_tokens
+
+_UNGUESSED = 256
+"""Tokens an answer is taken to have where its request sets no limit, until it is there."""
+
+
+async def answer(service: Service, door: Door, exchange: Exchange) -> None:
+    """Serve one request. What it raises is a fault, or ends the server."""
+    try:
+        await _let_in(service, door, exchange)
+    except GateError as error:  # what comes later its turn answers
+        refusal = wire_error(error)
+        exchange.mark(refusal.headers)
+        await exchange.reply(refusal.status, dumps(door.error(refusal)))
+    except ClientGone:
+        pass
+
+
+async def _let_in(service: Service, door: Door, exchange: Exchange) -> None:
+    client = service.client(exchange, "ask")
+    if service.refusing:
+        said = "decisions cannot be logged now, and this server decides nothing unlogged; try again"
+        raise RequestError(said, status=503, code="log_unavailable", retry_after=1)
+    asked = door.parse(await exchange.body())
+    async with service.policies.using(service.policy_of(client, asked)) as gateway:
+        turn = Turn(service, door, exchange, client, asked, gateway)
+        turn.admitted = admitted = _admitted(turn)
+        try:
+            async with turn:
+                await _take(turn)
+        finally:
+            if turn.refused and not turn.tokens:
+                service.refund(admitted)
+            else:
+                service.settle(admitted, turn.tokens, turn.money)
+
+
+def _admitted(turn: Turn) -> Admitted | None:
+    service, client, exchange = turn.service, turn.client, turn.exchange
+    try:
+        admitted = service.admit(client, lambda: turn.asked.n * sum(_estimate(turn.asked)), lambda: _money(turn))
+    except RequestError:
+        exchange.mark(service.left(client))
+        raise
+    if admitted is not None:
+        exchange.mark(admitted.headers)
+    return admitted
+
+
+def _estimate(asked: ChatRequest) -> tuple[int, int]:
+    """Tokens that a question will take, as far as can be told: of its prompt, and of its answer."""
+    options = asked.question.options
+    most = options.get("max_completion_tokens") or options.get("max_tokens") or _UNGUESSED
+    return prompt_tokens(asked.question.messages, {}), int(most)
+
+
+def _money(turn: Turn) -> float:
+    """US dollars that a request will cost, as far as can be told: its first drafts at least, and where a policy does
+    more than observe what its questions cost lately."""
+    plan, (prompt, completion) = turn.gateway.plan, _estimate(turn.asked)
+    price = plan.prices.get(plan.ladder[0], Price())
+    draft = (prompt * price.prompt + completion * price.completion) / 1e6
+    usual = turn.service.usual_money.get(turn.gateway.name, 0.0) if turn.mode == "enforce" else 0.0
+    return turn.asked.n * max(draft, usual)
+
+
+async def _take(turn: Turn) -> None:
+    if turn.mode == "observe":
+        await observe(turn)
+    elif turn.asked.stream:
+        await stream(turn)
+    else:
+        await turn.tell(await while_connected(turn.exchange, turn.decide()))
