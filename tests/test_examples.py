@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -44,6 +46,26 @@ def test_questions_become_a_certified_policy_and_a_report(tmp_path: Path) -> Non
     assert tuned.certificate is not None
     assert tuned.certificate.bound <= tuned.policy.promise.max_error
     assert (tmp_path / "made" / "report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
+
+
+def test_what_was_observed_makes_a_policy_that_is_then_enforced(tmp_path: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    called = {**os.environ, "GATE": f"{sys.executable} -m gate", "PYTHON": sys.executable}
+    run = [EXAMPLES / "observe" / "run.sh", "--quick", tmp_path / "made", port]
+    said = subprocess.run(run, env=called, capture_output=True, text=True, check=True, timeout=110).stdout
+    assert "200 questions in " in said
+    tuned = load_gateway(str(tmp_path / "made" / "ramp.yaml"))
+    assert tuned.certified
+    assert tuned.certificate is not None
+    assert "200 by people" in tuned.certificate.labels
+    told = re.findall(r"(observed|enforced): answered ([\d.]+)% of 60 .*, ([\d.]+)% of the answers wrong", said)
+    observed, enforced = ((float(coverage), float(wrong)) for _, coverage, wrong in told)
+    assert observed[0] == 100.0, "until then every first draft goes out"
+    assert observed[1] > 25.0
+    assert enforced[0] > 60.0
+    assert enforced[1] < 12.0
 
 
 def test_ones_own_documents_are_indexed_and_answered_from(tmp_path: Path) -> None:

@@ -17,7 +17,19 @@ import gate
 print(",".join(seen))
 print(",".join(sorted({name.partition(".")[0] for name in sys.modules})))
 """
-_HEAVY = {"aiohttp", "httpx", "litellm", "numpy", "onnxruntime", "pydantic", "scipy", "starlette", "torch", "typer"}
+_HEAVY = {
+    "aiohttp",
+    "httpx",
+    "litellm",
+    "numpy",
+    "onnxruntime",
+    "pydantic",
+    "scipy",
+    "sqlalchemy",
+    "starlette",
+    "torch",
+    "typer",
+}
 
 
 def _run(code: str) -> list[str]:

@@ -83,5 +83,9 @@ def test_the_wheel_holds_the_package_its_data_and_licence_and_nothing_else(wheel
     assert any(name.endswith("licenses/LICENSE") for name in names)
     for size in ("small", "large"):
         assert {f"gate/pocket/{size}/model.onnx", f"gate/pocket/{size}/training.log.jsonl"} <= set(names)
+    pages = ROOT / "gate" / "dashboard"
+    shown = {str(p.relative_to(ROOT)) for kind in ("static/*", "templates/*.html") for p in pages.glob(kind)}
+    assert len(shown) > 10
+    assert shown <= set(names)
     shipped = {p.name for p in (ROOT / "prompts").glob("*.md")}
     assert {name.rpartition("/")[2] for name in names if name.startswith("gate/_data/prompts/")} == shipped

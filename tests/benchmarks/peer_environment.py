@@ -21,7 +21,7 @@ import sys
 import tempfile
 import time
 import venv
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,22 +61,22 @@ class CannotInstall(Exception):
     """The environment could not be made; the message holds the last lines of pip."""
 
 
-def prepare(folder: Path = FOLDER) -> Path:
-    """The environment's Python, installed first where it is not there yet. Raises `CannotInstall`."""
+def prepare(folder: Path = FOLDER, steps: Sequence[Sequence[str]] = EVERY_STEP) -> Path:
+    """The environment's Python, installed first, step by step, where it is not there yet. Raises `CannotInstall`."""
     python = folder / "bin" / "python"
-    if python.is_file() and installed(folder).get("asked") == [list(step) for step in EVERY_STEP]:
+    if python.is_file() and installed(folder).get("asked") == [list(step) for step in steps]:
         return python
     shutil.rmtree(folder, ignore_errors=True)
     began = time.monotonic()
     venv.create(folder, with_pip=True)
-    for step in EVERY_STEP:
+    for step in steps:
         # no-compile: bytecode of what is never imported would be a fifth of it all
         command = [str(python), "-m", "pip", "install", "--quiet", "--no-compile", "--disable-pip-version-check", *step]
         made = subprocess.run(command, capture_output=True, text=True, env=_environment(), check=False)
         if made.returncode and step not in IF_TO_BE_HAD:
             raise CannotInstall(f"{' '.join(step)}: " + " / ".join(made.stderr.strip().splitlines()[-3:]))
     size = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
-    note = {"asked": EVERY_STEP, "seconds": round(time.monotonic() - began, 1), "megabytes": round(size / 1e6)}
+    note = {"asked": steps, "seconds": round(time.monotonic() - began, 1), "megabytes": round(size / 1e6)}
     (folder / "installed.json").write_text(json.dumps(note, indent=1) + "\n", encoding="utf-8")
     return python
 
