@@ -54,7 +54,7 @@ class Service:
     access_log: bool = False
     usual_money: dict[str, float] = field(default_factory=dict)
     """What a question that a policy decided has cost lately, in US dollars: an exponential mean, by policy."""
-    draw: Callable[[], float] = random.random
+    draw: Callable[[], float] = field(default_factory=lambda: random.Random().random)
     """Uniform in [0, 1): what is left to chance."""
 
     def known(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:

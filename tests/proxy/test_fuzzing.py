@@ -29,7 +29,7 @@ from gate.proxy.openapi import document
 from tests.proxy.gate_process import Serving, serving
 from tests.proxy.test_conformance import ANYTHING, DEEP, FIELDS, MESSAGE
 
-CASES = int(os.environ.get("GATE_FUZZ", "480"))
+CASES = int(os.environ.get("GATE_FUZZ", "240"))
 
 
 def unsecured(told: Any) -> Any:
