@@ -20,7 +20,7 @@ from gate.cli_tuning import NOTHING_CERTIFIED, CollectionArgument
 from gate.errors import ConfigError, ReplayGap
 from gate.policy import PolicyFile, Promise, find, read
 from gate.serving_settings import PrefixSettings, ServingSettings
-from gate.terminal import JsonOption, OverwriteOption, PolicyOption, out, plainly, print_json, status
+from gate.terminal import JsonOption, OverwriteOption, PolicyOption, TrustJudgeOption, out, plainly, print_json, status
 
 if TYPE_CHECKING:
     from gate.gateway import Gateway
@@ -50,9 +50,7 @@ def fit_prefix(
     entropy: Annotated[
         float | None, typer.Option(min=0.001, help="With --positions entropy: above so many nats.")
     ] = None,
-    trust_judge: Annotated[
-        bool, typer.Option("--trust-judge", help="Take a model's labels for the truth, its errors uncounted.")
-    ] = False,
+    trust_judge: TrustJudgeOption = False,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:

@@ -19,7 +19,17 @@ from rich.text import Text
 from gate import terminal_tuning as views
 from gate.errors import ConfigError, ReplayGap
 from gate.policy import find, read
-from gate.terminal import JsonOption, OverwriteOption, PolicyOption, out, plainly, print_json, progress, status
+from gate.terminal import (
+    JsonOption,
+    OverwriteOption,
+    PolicyOption,
+    TrustJudgeOption,
+    out,
+    plainly,
+    print_json,
+    progress,
+    status,
+)
 
 if TYPE_CHECKING:
     from gate.gateway import Gateway
@@ -177,9 +187,7 @@ def tune(
     thresholds_only: Annotated[
         bool, typer.Option("--thresholds-only", help="Keep evidence, ladder and routes; search thresholds alone.")
     ] = False,
-    trust_judge: Annotated[
-        bool, typer.Option("--trust-judge", help="Take a model's labels for the truth, its errors uncounted.")
-    ] = False,
+    trust_judge: TrustJudgeOption = False,
     overwrite: OverwriteOption = False,
     as_json: JsonOption = False,
 ) -> None:

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 _BAR = 12
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")]
 OverwriteOption = Annotated[bool, typer.Option("--overwrite", help="Write over what stands there.")]
+TrustJudgeOption = Annotated[
+    bool, typer.Option("--trust-judge", help="Take a model's labels for the truth, its errors uncounted.")
+]
 PolicyOption = Annotated[str, typer.Option("--policy", "-p", help="A shipped policy's name, or a policy file.")]
 P = ParamSpec("P")
 out, err = Console(), Console(stderr=True)

@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from gate.fresh_bytes import fresh_bytes
 from gate.proxy.json_wire import dumps
 from gate.proxy.settings import LimitSettings
+from gate.proxy.wire_errors import http_error
 
 EXEMPT = frozenset({"/healthz", "/readyz", "/metrics"})
 """Never queued: whoever watches the server must see it also when it is full."""
@@ -40,8 +41,7 @@ _ONCE = frozenset(
     {b"authorization", b"x-api-key", b"host", b"content-length", b"content-type", b"transfer-encoding", b"x-request-id"}
 )
 """Headers of which a second one would leave open which counts."""
-
-
+_CLOSE = (b"connection", b"close")
 Headers = Sequence[tuple[bytes, bytes]]
 
 
@@ -134,7 +134,7 @@ class Admission:
                 raise head.refusal
             keyed = scope["path"].startswith(KEYED)
             if (head.length or head.chunked) and keyed and self._known and not self._known(head.headers):
-                await self._refused_by(self._app, scope, receive, send)
+                await self._refused(scope, receive, send)
                 return
             if head.length or head.chunked:
                 body = await (self._body(head, receive) if keyed else self._small_body(head, receive))
@@ -161,22 +161,18 @@ class Admission:
         finally:
             self._hand_on()
 
-    async def _refused_by(self, app: ASGIApp, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _refused(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The application's own answer to a stranger, who takes no place and has no body read."""
         held: list[Message] = []
 
         async def hold(message: Message) -> None:
             held.append(message)
 
-        await app(scope, _replayed(b"", receive), hold)
+        await self._app(scope, _replayed(b"", receive), hold)
         start, *parts = held
-        close = (b"connection", b"close")
-        await send({**start, "headers": [*start.get("headers", ()), close]})
-        await send(
-            {"type": "http.response.body", "body": b"".join(p.get("body", b"") for p in parts), "more_body": True}
-        )
-        await _thrown_away(receive, 4 * self._limits.body_bytes)
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        await send({**start, "headers": [*start.get("headers", ()), _CLOSE]})
+        body = b"".join(part.get("body", b"") for part in parts)
+        await _end_unread(body, receive, send, 4 * self._limits.body_bytes)
 
     # --- the body ------------------------------------------------------------------------------------------------
 
@@ -359,19 +355,24 @@ def _marked(send: Send, request_id: bytes) -> Send:
 
 async def _answer(refusal: _Refusal, receive: Receive, send: Send, most: int) -> None:
     """In OpenAI's shape. Of an unread body up to ``most`` bytes are thrown away before the connection is closed."""
-    kind = "server_error" if refusal.status >= 500 else "invalid_request_error"
-    error = {"message": refusal.message, "type": kind, "param": None, "code": refusal.code}
-    body = dumps({"error": error})
+    body = dumps(http_error(refusal.status, refusal.message, refusal.code).body)
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode("ascii"))]
     if refusal.retry_after is not None:
         headers.append((b"retry-after", str(refusal.retry_after).encode("ascii")))
     if refusal.unread:
-        headers.append((b"connection", b"close"))
+        headers.append(_CLOSE)
     await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body, "more_body": refusal.unread})
     if refusal.unread:
-        await _thrown_away(receive, most)
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        await _end_unread(body, receive, send, most)
+    else:
+        await send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+async def _end_unread(body: bytes, receive: Receive, send: Send, most: int) -> None:
+    """The body of a response to a request that was not read: its end comes once the client has had time to see it."""
+    await send({"type": "http.response.body", "body": body, "more_body": True})
+    await _thrown_away(receive, most)
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 async def _thrown_away(receive: Receive, most: int) -> None:

@@ -103,7 +103,8 @@ def _service(settings: ServerSettings, extras: Extras, closing: contextlib.ExitS
 
     def reloaded(outcome: Reloaded) -> None:
         metrics.reloaded(outcome)
-        settle()
+        if outcome == "ok":
+            settle()
 
     loader = observing if extras.observe else load_gateway
     policies = Policies.load(settings.policies, loader=loader, on_reload=reloaded)
