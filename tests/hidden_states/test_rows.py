@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from gate.hidden_states.layout import ATTENTION, KEY_TOKENS, LENS, STABILITY, Floats, Layout
@@ -58,6 +58,8 @@ def test_the_flip_radius_is_where_the_likeliest_word_changes(seed: int) -> None:
     weight, state = array(rng.normal(size=(30, 6))), array(rng.normal(size=(1, 6)))
     logits = state @ weight.T
     target = logits.argmax(axis=-1)
+    runner_up, likeliest = np.sort(logits[0])[-2:]
+    assume(likeliest - runner_up > 0.02)  # of words that are all but level, a thousandth of the way is lost in rounding
     found = named(stability(state, logits, target, weight)[0], STABILITY)
     error = np.exp(log_softmax(logits))
     error[0, target] -= 1
