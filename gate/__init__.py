@@ -16,6 +16,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 from gate.errors import (
+    AnswerWithheld,
     ConfigError,
     EvidenceUnavailable,
     GateError,
@@ -32,19 +33,28 @@ from gate.types import Action, Budget, Certificate, Confidence, Cost, Decision, 
 
 if TYPE_CHECKING:
     from gate.assemble import load_gateway
+    from gate.clients import wrap
+    from gate.decorator.capturing import capture
+    from gate.decorator.decided import Abstained, Decided
+    from gate.decorator.gate import Gate
+    from gate.decorator.guard import guard
     from gate.gateway import Gateway
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "Abstained",
     "Action",
+    "AnswerWithheld",
     "Budget",
     "Certificate",
     "Confidence",
     "ConfigError",
     "Cost",
+    "Decided",
     "Decision",
     "EvidenceUnavailable",
+    "Gate",
     "GateError",
     "Gateway",
     "Message",
@@ -58,10 +68,22 @@ __all__ = [
     "UnknownName",
     "UpstreamError",
     "UpstreamTimeout",
+    "capture",
+    "guard",
     "load_gateway",
+    "wrap",
 ]
 
-_LAZY = {"Gateway": "gate.gateway", "load_gateway": "gate.assemble"}
+_LAZY = {
+    "Abstained": "gate.decorator.decided",
+    "Decided": "gate.decorator.decided",
+    "Gate": "gate.decorator.gate",
+    "Gateway": "gate.gateway",
+    "capture": "gate.decorator.capturing",
+    "guard": "gate.decorator.guard",
+    "load_gateway": "gate.assemble",
+    "wrap": "gate.clients",
+}
 
 
 def __getattr__(name: str) -> object:

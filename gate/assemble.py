@@ -2,25 +2,24 @@
 
 Third parties add signals, evidence sources, upstreams, embedders, judges of entailment, retrievers and ways to reach
 people by entry points in the groups ``gate.signals``, ``gate.evidence``, ``gate.upstreams``, ``gate.embedders``,
-``gate.judges``, ``gate.retrievers`` and ``gate.people``. They are read here, and a name that stands twice is refused.
+``gate.judges``, ``gate.retrievers`` and ``gate.people``, which `gate.assemble_endpoints` reads; a name that stands
+twice is refused.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
-from functools import cache
-from importlib.metadata import entry_points
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
 from gate import __version__, prompts
+from gate.assemble_endpoints import endpoints, look_up, table_of
 from gate.assemble_prefix import prefix_calibrator
 from gate.assemble_routes import arbitrates, clarifies_with, routes_of
 from gate.calibration import LogisticCalibrator, VoteShareCalibrator
 from gate.drivers import World
 from gate.embedders import EMBEDDERS
-from gate.endpoint_settings import UpstreamSettings
 from gate.errors import ConfigError, StaleCalibrator, UnknownName
 from gate.evidence import SOURCES, ClosedBookSource, DraftSource, HiddenStatesSource, Samples, SamplesSource
 from gate.evidence.probes import Probes
@@ -45,7 +44,7 @@ from gate.retrieval import RETRIEVERS, IndexRetriever
 from gate.rules import ExpectedCostRule
 from gate.signals import SIGNALS
 from gate.types import Budget, Stage
-from gate.upstreams import UPSTREAMS
+from gate.upstreams import UPSTREAMS, CallerUpstream
 
 log = logging.getLogger("gate.assemble")
 
@@ -55,6 +54,17 @@ def load_gateway(name_or_path: str) -> Gateway:
     return assemble(read(find(name_or_path)))
 
 
+def load_answering(name_or_path: str) -> Gateway:
+    """`load_gateway`, for who brings no answers along. Raises `ConfigError` where the first of the ladder has none."""
+    file = read(find(name_or_path))
+    first = file.policy.ladder[0]
+    if first in file.policy.upstreams and file.policy.upstreams[first].kind == CallerUpstream.kind:
+        said = f"the ladder begins with {first!r}, of kind 'caller', which cannot be asked"
+        brought = "the policy judges answers that are brought along, with gate.guard or Gate.judge"
+        raise ConfigError(f"{said}: {brought}", where=file.where("ladder", 0))
+    return assemble(file)
+
+
 def assemble(file: PolicyFile, calibrator: Calibrator | None = None, probes: Probes | None = None) -> Gateway:
     """Build everything a policy names. Raises `ConfigError` with the line of what cannot be built.
 
@@ -62,9 +72,9 @@ def assemble(file: PolicyFile, calibrator: Calibrator | None = None, probes: Pro
     With a ``calibrator`` nothing is streamed: that of the growing text need not be there either.
     """
     policy = file.policy
-    upstreams: dict[str, Upstream] = _endpoints(file, "upstreams", UPSTREAMS)
-    embedders: dict[str, Embedder] = _endpoints(file, "embedders", EMBEDDERS)
-    judges: dict[str, EntailmentJudge] = _endpoints(file, "judges", JUDGES)
+    upstreams: dict[str, Upstream] = endpoints(file, "upstreams", UPSTREAMS)
+    embedders: dict[str, Embedder] = endpoints(file, "embedders", EMBEDDERS)
+    judges: dict[str, EntailmentJudge] = endpoints(file, "judges", JUDGES)
     for place, name in enumerate(policy.ladder):
         if name not in upstreams:
             raise UnknownName("upstream", name, upstreams, where=file.where("ladder", place))
@@ -73,8 +83,8 @@ def assemble(file: PolicyFile, calibrator: Calibrator | None = None, probes: Pro
         if name not in rounds:
             raise UnknownName("round", name, rounds, where=file.where("rule", "answer_at_in", name))
     tiers, signals = _tiers(file, probes), _signals(file)
-    retrievers: dict[str, Retriever] = _endpoints(file, "retrievers", RETRIEVERS)
-    people: dict[str, Person] = _endpoints(file, "people", PEOPLE)
+    retrievers: dict[str, Retriever] = endpoints(file, "retrievers", RETRIEVERS)
+    people: dict[str, Person] = endpoints(file, "people", PEOPLE)
     for name, retriever in retrievers.items():
         if retriever.embedder and retriever.embedder not in embedders:
             where = file.where("retrievers", name, "embedder")
@@ -98,11 +108,12 @@ def assemble(file: PolicyFile, calibrator: Calibrator | None = None, probes: Pro
         abstain_when_void=policy.certificate is not None and policy.on_void == "abstain",
     )
     _check_needs(file, plan)
+    _check_priced(file, upstreams)
     try:
         plan.calibrator.check(tuple(s.name for s in signals), _stages(policy))
     except ConfigError as error:
         raise type(error)(str(error), where=file.where("calibrator")) from error
-    _check_prices(file, plan.calibrator)
+    _check_prices(file, plan)
     settings = {**policy.upstreams, **policy.embedders, **policy.judges}
     timeouts = {name: endpoint.timeout for name, endpoint in settings.items()}
     timeouts |= {f"retriever:{name}": retriever.timeout for name, retriever in policy.retrievers.items()}
@@ -157,57 +168,6 @@ def _prices(
 # --- names → objects ---------------------------------------------------------------------------------------------
 
 
-@cache
-def _installed(group: str) -> Mapping[str, Any]:
-    """What other packages offer under an entry-point group, by name."""
-    found: dict[str, Any] = {}
-    for point in entry_points(group=group):
-        if point.name in found:
-            raise ConfigError(f"two installed packages offer {point.name!r} in the group {group!r}")
-        found[point.name] = point.load()
-    return found
-
-
-def _table(group: str, built_in: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    table = dict(built_in)
-    for name, thing in _installed(group).items():
-        if name in table:
-            raise ConfigError(f"an installed package offers {name!r} in the group {group!r}, which gate has itself")
-        table[name] = thing
-    return table
-
-
-def _look_up(table: Mapping[str, Any], kind: str, name: str, where: str) -> Any:
-    if name not in table:
-        raise UnknownName(kind, name, table, where=where)
-    return table[name]
-
-
-def _endpoints(file: PolicyFile, section: str, kinds: Iterable[Any]) -> dict[str, Any]:
-    """The objects of one section of endpoints: ``upstreams``, ``embedders``, ``judges``, ``retrievers``, ``people``."""
-    table = _table(f"gate.{section}", ((kind.kind, kind) for kind in kinds))
-    return {name: _endpoint(file, section, name, table) for name in getattr(file.policy, section)}
-
-
-def _endpoint(file: PolicyFile, section: str, name: str, table: Mapping[str, Any]) -> Any:
-    settings = getattr(file.policy, section)[name]
-    what = "person" if section == "people" else section.removesuffix("s")
-    made = _look_up(table, f"{what} kind", settings.kind, file.where(section, name, "kind"))
-    extra = dict(settings.model_extra or {})
-    if isinstance(path := extra.get("path", getattr(settings, "path", None)), str):  # relative to the policy
-        extra["path"] = str(file.path.parent / path)
-    if section == "retrievers" and isinstance(extra.get("reranker"), str):
-        extra["reranker"] = str(file.path.parent / extra["reranker"])
-    checked = options(file, made.Options, extra, section, name, of=f"the {what} {name!r}")
-    price = (Price(**settings.price.model_dump()),) if isinstance(settings, UpstreamSettings) else ()
-    try:
-        return made.from_options(name, checked, *price)
-    except ConfigError as error:
-        if error.where:
-            raise
-        raise ConfigError(str(error), where=file.where(section, name)) from error
-
-
 def _tiers(file: PolicyFile, probes: Probes | None) -> tuple[tuple[EvidenceSource, ...], ...]:
     tiers = tuple(
         tuple(_source(file, probes, name, "tiers", tier, place) for place, name in enumerate(names))
@@ -222,8 +182,8 @@ def _tiers(file: PolicyFile, probes: Probes | None) -> tuple[tuple[EvidenceSourc
 
 
 def _source(file: PolicyFile, probes: Probes | None, name: str, *place: str | int) -> EvidenceSource:
-    table = _table("gate.evidence", ((source.name, source) for source in SOURCES))
-    made = _look_up(table, "evidence", name, file.where(*place))
+    table = table_of("gate.evidence", ((source.name, source) for source in SOURCES))
+    made = look_up(table, "evidence", name, file.where(*place))
     values = dict(file.policy.evidence.get(name, {}))
     if made is DraftSource and any(HiddenStatesSource.name in tier for tier in file.policy.tiers):
         values = {"states": True} | values
@@ -271,9 +231,9 @@ def _check_again(file: PolicyFile, tiers: tuple[tuple[EvidenceSource, ...], ...]
 
 
 def _signals(file: PolicyFile) -> tuple[Signal, ...]:
-    table = _table("gate.signals", ((signal.name, signal) for signal in SIGNALS))
+    table = table_of("gate.signals", ((signal.name, signal) for signal in SIGNALS))
     return tuple(
-        _look_up(table, "signal", name, file.where("signals", place)) for place, name in enumerate(file.policy.signals)
+        look_up(table, "signal", name, file.where("signals", place)) for place, name in enumerate(file.policy.signals)
     )
 
 
@@ -299,9 +259,17 @@ def _calibrator(file: PolicyFile, tiers: tuple[tuple[EvidenceSource, ...], ...])
     return LogisticCalibrator.load(path)
 
 
-def _check_prices(file: PolicyFile, calibrator: Calibrator) -> None:
+def _check_priced(file: PolicyFile, upstreams: Mapping[str, Upstream]) -> None:
+    """A budget of money cannot hold where nobody knows what is charged."""
+    unknown = [name for name, upstream in upstreams.items() if not getattr(upstream, "priced", True)]
+    if unknown and file.policy.budget.money is not None:
+        said = f"nobody knows what {unknown[0]!r} charges: without its 'price' a budget of money cannot hold"
+        raise ConfigError(said, where=file.where("upstreams", unknown[0]))
+
+
+def _check_prices(file: PolicyFile, plan: Plan) -> None:
     """What the ways on come to was learned for certain prices of a mistake and of an abstention."""
-    rule, ways = file.policy.rule, getattr(calibrator, "ways", None)
+    rule, ways = file.policy.rule, getattr(plan.calibrator, "ways", None)
     if not isinstance(rule, ExpectedCostRule) or ways is None:
         return
     for name in ("wrong", "abstain"):
@@ -309,8 +277,8 @@ def _check_prices(file: PolicyFile, calibrator: Calibrator) -> None:
             said = f"the calibrator learned what ways on cost where {name!r} is {getattr(ways, name):g}: tune again"
             raise StaleCalibrator(said, where=file.where("rule", name))
     for name, charged in ways.prices.items():
-        settings = file.policy.upstreams.get(name)
-        if settings and (settings.price.prompt, settings.price.completion) != charged:
+        price = plan.prices.get(name)
+        if price and (price.prompt, price.completion) != charged:
             was = f"${charged[0]:g} and ${charged[1]:g} a million tokens"
             said = f"the calibrator learned what ways on cost where {name!r} charged {was}: tune again"
             raise StaleCalibrator(said, where=file.where("upstreams", name, "price"))

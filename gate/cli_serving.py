@@ -84,14 +84,14 @@ def serve(
 
 
 def _run(settings: ServerSettings, extras: Extras) -> None:
-    from gate.assemble import load_gateway
+    from gate.assemble import load_answering
     from gate.proxy.json_logs import configure, logging_config
     from gate.proxy.protocol import guarded
     from gate.proxy.serving import counting_restarts, make_app, observing
     from gate.proxy.workers import run
 
     configure(access=extras.access_log)
-    load = observing if extras.observe else load_gateway
+    load = observing if extras.observe else load_answering
     for source in settings.policies:
         out.print(policy_view(load(source)))
     if settings.dashboard and extras.dashboard_key:

@@ -61,6 +61,8 @@ def decide(
     if decision.action not in allowed | (ENDS - {Action.CLARIFY} - closed.keys()):  # a rule that is anyone's
         decision = saying(decision, f"the rule chose to {decision.action}, which is not open")
         decision = dataclasses.replace(decision, action=Action.ABSTAIN)
+    if decision.action is Action.ABSTAIN and plan.thorough and Action.GATHER in allowed:
+        return dataclasses.replace(decision, action=Action.GATHER)
     if decision.action is not Action.ABSTAIN:
         return decision
     reason = "budget_spent" if short or allowed != possible else decision.reason

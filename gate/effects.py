@@ -14,13 +14,14 @@ import contextlib
 import hashlib
 import json
 from collections.abc import Callable, Generator, Iterable, Mapping
-from dataclasses import dataclass, field, fields, is_dataclass, replace
+from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, Generic, TypeAlias, TypeVar, cast
 
 from gate.errors import GateError
 from gate.types import Cost, Entailments, Generations, JsonObject, Message, Passage, Step, Vector, Vectors
 
 T = TypeVar("T")
+_JSON = json.JSONEncoder(sort_keys=True, ensure_ascii=False, default=str).encode
 _NOT_ASKED = frozenset({"cap", "counted", "live", "part_of", "seed_is_callers", "states", "vector"})
 
 STOPPED_EARLY = "stopped_early"
@@ -136,6 +137,21 @@ class Together:
 
 
 @dataclass(frozen=True, slots=True)
+class Call:
+    """Run code of the caller's that stands in for an upstream, where the flow is driven: see `gate.given`.
+
+    On threads it is called on the caller's own, unless several run side by side; on an event loop what it gives is
+    awaited. What it raises reaches the flow as `UpstreamError`. It is never tried again.
+    """
+
+    name: str
+    """Of the upstream it stands in for."""
+    function: Callable[[], Any]
+    own_words: bool = False
+    """Whether it is code of gate's, whose `UpstreamError` quotes nobody. Of any other fault only the kind is told."""
+
+
+@dataclass(frozen=True, slots=True)
 class Observe:
     """Tell the driver a step was finished, so that a trace holds it even when a later step fails."""
 
@@ -146,7 +162,7 @@ Ask: TypeAlias = Generate | Embed | Entail
 """What a model endpoint is asked."""
 Request: TypeAlias = Ask | Retrieve | HandOver
 """What any endpoint is asked."""
-Effect: TypeAlias = Request | Together | Observe
+Effect: TypeAlias = Request | Together | Call | Observe
 Flow: TypeAlias = Generator[Effect, Any, T]
 
 
@@ -180,6 +196,10 @@ def hand_over(effect: HandOver) -> Flow[Reply[str]]:
 
 def together(flows: Iterable[Flow[T]]) -> Flow[tuple[T, ...]]:
     return cast("tuple[T, ...]", (yield Together(tuple(flows))))
+
+
+def call(effect: Call) -> Flow[Any]:
+    return (yield effect)
 
 
 def observe(step: Step) -> Flow[None]:
@@ -218,21 +238,53 @@ def effect_key(effect: Request) -> str:
     What the budget had left (``cap``), who gave the seed, which other calls there are and whether states are read are
     not asked: the answer to the same request is the same.
     """
-    return _hash(effect, _NOT_ASKED)
+    return _hash(effect, _asked(effect))
 
 
 def family_key(effect: Generate) -> str:
     """The same for all requests that differ in nothing but how many answers they ask for, and all of one `Draws`."""
-    first = effect if effect.part_of is None else replace(effect, seed=effect.part_of.seed)
-    return _hash(first, _NOT_ASKED | {"n"})
+    return _hash(effect, _of_family(effect, _asked(effect)))
 
 
-def _hash(effect: Request, left_out: frozenset[str]) -> str:
-    asked = {name: _plain(getattr(effect, name)) for name in _names(type(effect)) if name not in left_out}
-    text = json.dumps([type(effect).__name__, asked], sort_keys=True, ensure_ascii=False, default=str)
+def keys_of(effect: Request) -> tuple[str, str]:
+    """Its key, and that of its family where it has one, else ""; in half the time of one after the other."""
+    asked = _asked(effect)
+    key = _hash(effect, asked)
+    if not isinstance(effect, Generate) or (effect.n == 1 and effect.part_of is None):
+        return key, ""
+    return key, _hash(effect, _of_family(effect, asked))
+
+
+def _asked(effect: Request) -> dict[str, str]:
+    """What is asked, field by field as JSON."""
+    return {name: _json(getattr(effect, name)) for name in _names(type(effect)) if name not in _NOT_ASKED}
+
+
+def _of_family(effect: Generate, asked: dict[str, str]) -> dict[str, str]:
+    """What was asked, less what the members of a family differ in; of the same dictionary."""
+    del asked["n"]
+    if effect.part_of is not None:
+        asked["seed"] = _json(effect.part_of.seed)
+    return asked
+
+
+def _hash(effect: Request, asked: Mapping[str, str]) -> str:
+    fields_of_it = ", ".join([f'"{name}": {asked[name]}' for name in sorted(asked)])
+    text = f'["{type(effect).__name__}", {{{fields_of_it}}}]'
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:24]
 
 
+def _json(value: Any) -> str:
+    """What most fields hold is known without asking the encoder, which would take longer than all the rest."""
+    if value is None:
+        return "null"
+    if type(value) is int:
+        return str(value)
+    return "[]" if value == () else "{}" if value == {} else _JSON(_plain(value))
+
+
+_AS_IT_IS = frozenset({str, bool, int, type(None)})
+"""Nearly all values are of these: to look a type up takes a tenth of asking what it is a kind of."""
 _FIELDS: dict[type, tuple[str, ...]] = {}
 
 
@@ -245,7 +297,7 @@ def _names(kind: type[Any]) -> tuple[str, ...]:
 
 def _plain(value: Any) -> Any:
     """As JSON has it; with 1.0 as 1: they are equal, and must not differ for having gone through a file."""
-    if isinstance(value, str | bool | int | None):
+    if type(value) in _AS_IT_IS or isinstance(value, str | bool | int):
         return value
     if isinstance(value, float):
         return int(value) if value.is_integer() else value

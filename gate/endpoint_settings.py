@@ -28,6 +28,7 @@ class UpstreamSettings(EndpointSettings):
     """A model endpoint."""
 
     price: PriceSettings = PriceSettings()
+    """Where it is not given, a kind that has a list of prices (``litellm``) looks it up; others charge nothing."""
 
 
 class EmbedderSettings(UpstreamSettings):

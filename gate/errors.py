@@ -11,9 +11,10 @@
     ├─ UpstreamError            a model endpoint failed; carries its name, the HTTP status and whether a retry may help
     │  └─ UpstreamTimeout       … by not answering before the deadline
     ├─ EvidenceUnavailable      a fact could not be gathered; the pipeline turns it into a missing signal
+    ├─ AnswerWithheld           an answer was not let through, and the caller wants that to be an exception
     └─ ReplayGap                a replay needs a reply that was never recorded
 
-Abstaining is not an error but a `Decision`.
+Abstaining is not an error but a `Decision`: `AnswerWithheld` is raised only where a caller has asked for it.
 """
 
 from __future__ import annotations
@@ -23,10 +24,13 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gate.agents.verdict import ToolRefused
+    from gate.decorator.decided import Abstained
     from gate.traces import TraceRecord
     from gate.types import Cost
 
 __all__ = [
+    "AnswerWithheld",
     "ConfigError",
     "EvidenceUnavailable",
     "GateError",
@@ -183,3 +187,12 @@ class EvidenceUnavailable(GateError):
 
 class ReplayGap(GateError):
     """A recorded trace holds no reply for what the flow asked: it cannot be judged from this trace."""
+
+
+class AnswerWithheld(GateError):
+    """An answer was not let through, or a tool call not made. Its words may be said to whoever asked."""
+
+    def __init__(self, abstained: Abstained | ToolRefused) -> None:
+        super().__init__(abstained.text)
+        self.abstained = abstained
+        self.trace = abstained.trace

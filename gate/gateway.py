@@ -3,34 +3,52 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import os
 import threading
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from gate.drivers import AsyncDriver, Recording, ReplayDriver, ThreadedDriver, World
-from gate.effects import Request, effect_key
-from gate.errors import GateError, ReplayGap, first_of
+from gate.effects import Flow, Request, effect_key
+from gate.errors import GateError, ReplayGap, UnknownName, first_of
+from gate.evidence import SamplesSource
 from gate.full_evidence import full_evidence
+from gate.given import Given, as_brought, given_again, opening_of, standing_for, standing_in, telling, void_for
 from gate.pipeline import Plan, answer
 from gate.policy import Policy
+from gate.ports import Profile
 from gate.remembering import remembered
 from gate.spending import Purse, metered
-from gate.traces import TapeEntry, TraceRecord
-from gate.types import Budget, Certificate, Outcome, Question
+from gate.traces import Brought, TapeEntry, TraceRecord
+from gate.types import Action, Budget, Certificate, Outcome, Question, Stage
+from gate.upstreams.caller import CallerUpstream
 
 if TYPE_CHECKING:
     from gate.calibration.prefix import PrefixCalibrator
 
+log = logging.getLogger("gate.gateway")
 _UNLIMITED = Budget()
+_MOST_BROUGHT = 64
+"""Plans for answers that are brought along, which are remembered."""
+
+
+@dataclass(slots=True)
+class _Opened:
+    """The drivers of one process."""
+
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    threaded: ThreadedDriver | None = None
+    on_loops: dict[asyncio.AbstractEventLoop, AsyncDriver] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class Gateway:
-    """One loaded policy, ready to run. Safe to share between tasks, event loops and threads."""
+    """One loaded policy, ready to run. Safe to share between tasks, event loops, threads and forked processes."""
 
     policy: Policy
     plan: Plan
@@ -41,9 +59,13 @@ class Gateway:
     """Of the growing text, where drafts are streamed in the mode ``prefix``."""
     seen_void: tuple[str, ...] = ()
     """Why no certificate held for some answer since this was loaded: what came showed that something else runs."""
-    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
-    _threaded: ThreadedDriver | None = field(default=None, repr=False)
-    _async: dict[asyncio.AbstractEventLoop, AsyncDriver] = field(default_factory=dict, repr=False)
+    _opened: dict[int, _Opened] = field(default_factory=dict, init=False, repr=False, compare=False)
+    """By process: what was open before a fork is of threads that stayed behind, and is left alone."""
+    _brought: dict[tuple[str, bool, bool, Profile], tuple[Plan, Plan]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    """Plans for answers that are brought along, with the plan that each was made of."""
+    _warned: set[str] = field(default_factory=set, init=False, repr=False, compare=False)
     policy_fingerprint: str = field(init=False)
     certificate: Certificate | None = field(init=False)
     void: tuple[str, ...] = field(init=False)
@@ -54,6 +76,11 @@ class Gateway:
         self.policy_fingerprint = self.policy.fingerprint
         self.certificate = None if held is None else Certificate(**held.model_dump())
         self.void = () if self.certificate is None else _void(self.certificate, self.running)
+
+    @property
+    def _draws(self) -> int:
+        """The fewest samples that the policy draws where it draws any."""
+        return sum(source.fewest for tier in self.plan.tiers for source in tier if isinstance(source, SamplesSource))
 
     @property
     def name(self) -> str:
@@ -96,6 +123,92 @@ class Gateway:
             outcome = await driver.run(answer(plan, question), asking.recording, seconds=plan.budget.seconds)
         return outcome, asking.trace(outcome)
 
+    def judge(
+        self, question: Question, given: Given, *, budget: Budget | None = None, recording: Recording | None = None
+    ) -> tuple[Outcome, TraceRecord]:
+        """What becomes of an answer that somebody else has got: let through, or not, and why.
+
+        Where it may gather, all that `ask` does may be done about it: what is let through then may be another answer.
+        Raises `ConfigError` where the policy knows no upstream of the name it goes by.
+        """
+        recording = recording or Recording()
+        plan, flow, brought = self._judging(question, given, budget, recording)
+        with _Asking(self, question, budget, recording, brought) as asking:
+            outcome = self._driver().run(flow, recording, seconds=plan.budget.seconds)
+        return outcome, asking.trace(outcome)
+
+    async def ajudge(
+        self,
+        question: Question,
+        given: Given,
+        *,
+        budget: Budget | None = None,
+        recording: Recording | None = None,
+        observing: bool = False,
+    ) -> tuple[Outcome, TraceRecord]:
+        """`judge` on the running event loop. ``observing`` as with `aask`."""
+        recording = recording or Recording()
+        plan, flow, brought = self._judging(question, given, budget, recording, observing=observing)
+        with _Asking(self, question, budget, recording, brought) as asking:
+            outcome = await self._async_driver().run(flow, recording, seconds=plan.budget.seconds)
+        return outcome, asking.trace(outcome)
+
+    def _judging(
+        self,
+        question: Question,
+        given: Given,
+        budget: Budget | None,
+        recording: Recording,
+        *,
+        observing: bool = False,
+    ) -> tuple[Plan, Flow[Outcome], Brought]:
+        plan = self._plan(budget, observing=observing)
+        name = given.upstream or plan.ladder[0]
+        if name not in plan.ladder:
+            raise UnknownName("upstream in the ladder", name, plan.ladder)
+        if given.gather is None:
+            given = replace(given, gather=given.vouched or self.brings(name))
+        profile = standing_in(given, plan.profiles[name])
+        plan = self._plan_for_brought(plan, name, profile, given)
+        void = void_for(given, callers=self.brings(name), draws=self._draws, ways_on=len(self.plan.routes) > 2)
+        brought = as_brought(given, name, profile, void)
+        self._warn(given, name, void)
+        opening = opening_of(question, brought, profile, reads=Action.RETRIEVE in self.plan.routes)
+        flow = answer(plan, question, opening, telling(given, opening, recording))
+        return plan, standing_for(flow, given, opening, plan.prices, recording), brought
+
+    def brings(self, upstream: str) -> bool:
+        """Whether the answers of this upstream of the ladder are always brought along."""
+        return self.policy.upstreams[upstream].kind == CallerUpstream.kind
+
+    def _warn(self, given: Given, name: str, void: tuple[str, ...]) -> None:
+        """Once: that no answer like this one will ever be let through, and what would change that."""
+        stage, about = Stage(name, bool(given.passages) and Action.RETRIEVE in self.plan.routes), ""
+        if void and self.plan.abstain_when_void:
+            about = f"it abstains where its certificate does not hold ({'; '.join(void)})"
+        elif given.gather is not True and self.policy.rule.threshold(stage) >= 1.0:
+            about = f"it answers nothing at {stage.round_key}, where it would go on"
+        if about and about not in self._warned:
+            self._warned.add(about)
+            mend = "say who wrote them (written_by), or judge by a policy with an upstream of 'kind: caller'"
+            log.warning("the policy %r lets none of these answers through: %s; %s", self.name, about, mend)
+
+    def _plan_for_brought(self, plan: Plan, name: str, profile: Profile, given: Given | None) -> Plan:
+        """The plan with this profile in the place of the upstream's. Where no other answer may be got it has no ways to
+        one, and looks at all the evidence before it abstains; at that which is there already, it looks at once."""
+        on = given is not None and given.gather is True
+        at_once = given is not None and not on and bool(given.samples)
+        key = name, on, at_once, profile
+        of, made = self._brought.get(key, (None, plan))
+        if of is not plan:
+            routes = plan.routes if on else {way: plan.routes[way] for way in (Action.ANSWER, Action.ABSTAIN)}
+            made = replace(
+                plan, profiles={**plan.profiles, name: profile}, routes=routes, at_once=at_once, thorough=not on
+            )
+            if plan is self.plan and len(self._brought) < _MOST_BROUGHT:
+                self._brought[key] = plan, made
+        return made
+
     async def acomplete(self, record: TraceRecord) -> TraceRecord:
         """The record of a question with all evidence there is for it, whatever the rule would have bought.
 
@@ -115,42 +228,64 @@ class Gateway:
         if record.question is None:
             raise ReplayGap("this trace was kept without text: record with text to replay")
         plan = self._plan(record.budget)
+        if record.brought is not None:
+            return self._judged_again(plan, record.question, record.brought, record.tape)
         return ReplayDriver(record.tape, plan.prices).run(answer(plan, record.question), Recording())
+
+    def _judged_again(self, plan: Plan, question: Question, brought: Brought, tape: Sequence[TapeEntry]) -> Outcome:
+        if brought.upstream not in plan.ladder:
+            raise ReplayGap(f"the answer stood for the upstream {brought.upstream!r}, which this policy does not know")
+        profile, given = Profile(**brought.profile), given_again(brought, tape)
+        plan = self._plan_for_brought(plan, brought.upstream, profile, given)
+        opening = opening_of(question, brought, profile, reads=Action.RETRIEVE in self.plan.routes)
+        flow = answer(plan, question, opening, telling(given, opening, Recording()) if given else None)
+        return ReplayDriver((entry for entry in tape if not entry.brought), plan.prices).run(flow, Recording())
 
     def close(self) -> None:
         """Close what `ask` opened; a later `ask` opens it again."""
-        with self._lock:
-            if self._threaded is not None:
-                self._threaded.close()
-                self._threaded = None
+        here = self._here()
+        with here.lock:
+            driver, here.threaded = here.threaded, None
+        if driver is not None:
+            driver.close()
 
     async def aclose(self) -> None:
         """Close what `ask` opened and what `aask` opened on this loop."""
-        driver = self._async.pop(asyncio.get_running_loop(), None)
-        if driver is not None:
-            await driver.aclose()
+        await self.aclose_loop()
         self.close()
 
+    async def aclose_loop(self) -> None:
+        """Close only what `aask` opened on this loop."""
+        driver = self._here().on_loops.pop(asyncio.get_running_loop(), None)
+        if driver is not None:
+            await driver.aclose()
+
+    def _here(self) -> _Opened:
+        """What is open in this process. Without a lock: who held one when it was forked is not there to let go."""
+        process = os.getpid()
+        return self._opened.get(process) or self._opened.setdefault(process, _Opened())
+
     def _driver(self) -> ThreadedDriver:
-        with self._lock:
-            self._threaded = self._threaded or ThreadedDriver(self.world)
-            return self._threaded
+        here = self._here()
+        with here.lock:
+            here.threaded = here.threaded or ThreadedDriver(self.world)
+            return here.threaded
 
     def _async_driver(self) -> AsyncDriver:
-        loop = asyncio.get_running_loop()
-        with self._lock:
-            for stale in [known for known in self._async if known.is_closed()]:
-                del self._async[stale]
-            if loop not in self._async:
-                self._async[loop] = AsyncDriver(self.world)
-            return self._async[loop]
+        loop, here = asyncio.get_running_loop(), self._here()
+        with here.lock:
+            for stale in [known for known in here.on_loops if known.is_closed()]:
+                del here.on_loops[stale]
+            if loop not in here.on_loops:
+                here.on_loops[loop] = AsyncDriver(self.world)
+            return here.on_loops[loop]
 
     def _plan(self, budget: Budget | None, *, observing: bool = False) -> Plan:
         """The plan under the caller's budget, which may tighten the policy's but not loosen it."""
         plan = self.plan
         if self.void and self.policy.on_void == "abstain" and not observing:
             plan = replace(plan, frozen="certificate_void")
-        return plan if budget in (None, _UNLIMITED) else replace(plan, budget=_tighter(plan.budget, budget))
+        return plan if budget in (None, _UNLIMITED) else replace(plan, budget=tighter(plan.budget, budget))
 
 
 class _Recalled:
@@ -178,6 +313,8 @@ class _Asking:
     question: Question
     budget: Budget | None
     recording: Recording = field(default_factory=Recording)
+    brought: Brought | None = None
+    """Where the answer was brought along: what voids a certificate then says nothing of what runs here."""
     begun: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="milliseconds"))
 
     def __enter__(self) -> Self:
@@ -190,7 +327,7 @@ class _Asking:
 
     def trace(self, outcome: Outcome | None, error: str | None = None) -> TraceRecord:
         for step in self.recording.steps:
-            if step.void:
+            if step.void and self.brought is None:
                 self.gateway.seen_void = step.void
         return TraceRecord(
             id=self.recording.id,
@@ -206,6 +343,7 @@ class _Asking:
             error=error,
             action=outcome.action if outcome else None,
             cost=outcome.cost if outcome else self.recording.cost,
+            brought=self.brought,
         )
 
 
@@ -227,7 +365,9 @@ def _named(error: BaseException) -> str:
     return f"unexpected {type(error).__name__}"
 
 
-def _tighter(ours: Budget, theirs: Budget) -> Budget:
+def tighter(ours: Budget, theirs: Budget) -> Budget:
+    """Of each limit the lower one."""
+
     def least(a: Any, b: Any) -> Any:
         return a if b is None else b if a is None else min(a, b)
 

@@ -1,4 +1,4 @@
-"""What an upstream may offer beside `gate.ports`: telling of an answer while it writes it.
+"""What an upstream may offer beside `gate.ports`: telling of an answer while it writes it, and being awaited.
 
 Drivers find out by its methods, and ask for it only where somebody watches. Every such upstream is one without it too.
 """
@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from typing_extensions import TypeIs
 
 from gate.effects import Generate
-from gate.ports import Endpoint, HttpRequest, LocalUpstream, WireUpstream
+from gate.ports import Endpoint, HttpRequest, LocalEndpoint, LocalUpstream, WireUpstream
 from gate.types import Generations, TokenLogprob
 
 
@@ -75,6 +75,18 @@ class LiveLocalUpstream(LocalUpstream, Protocol):
     def complete_live(self, effect: Generate, cancelled: Callable[[], bool], grew: Grew) -> Generations:
         """``complete``, telling of the one answer as it grows. Once ``grew`` is False it gives what there is."""
         ...
+
+
+class AwaitableUpstream(LocalUpstream, Protocol):
+    """A language model asked from this process by a library that can wait on an event loop: it takes up no thread."""
+
+    async def acomplete(self, effect: Generate) -> Generations:
+        """``complete``. Cancelling it calls the request off."""
+        ...
+
+
+def is_awaitable(endpoint: LocalEndpoint[Any, Any]) -> TypeIs[AwaitableUpstream]:
+    return hasattr(endpoint, "acomplete")
 
 
 LiveUpstream = LiveWireUpstream | LiveLocalUpstream

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -83,6 +83,10 @@ class Plan:
 
     clarify_below: Mapping[str, float] = field(default_factory=dict)
     """Signals, and the readings below which the question is ambiguous: then the clarify route is open."""
+    at_once: bool = False
+    """Whether the evidence of all tiers is gathered before the first decision: where it costs nothing."""
+    thorough: bool = False
+    """Whether nothing is abstained from before all tiers are gathered: where there are no ways to another answer."""
     retrieve_first: Literal["never", "fresh", "always"] = "never"
     """For which questions the first round reads passages; ``fresh``: for those that ask for what changes with time."""
 
@@ -114,17 +118,29 @@ class Standing:
     """What bringing it here cost since the last decision."""
 
 
-def answer(plan: Plan, question: Question) -> Flow[Outcome]:
-    """The outcome for one question. Raises `UpstreamError` when there is no first draft."""
+def answer(
+    plan: Plan,
+    question: Question,
+    opening: Round | None = None,
+    telling: Callable[[Flow[Outcome]], Flow[Outcome]] | None = None,
+) -> Flow[Outcome]:
+    """The outcome for one question. Raises `UpstreamError` when there is no first draft.
+
+    ``opening``: the round it begins in, where that is not for the plan to say. ``telling`` answers requests with what
+    is there already, and is not held against the budget.
+    """
     purse = Purse.of(plan.budget, plan.prices)
-    return (yield from metered(_answer(plan, question, purse), purse))
+    flow = _answer(plan, question, purse, opening)
+    return (yield from metered(flow if telling is None else telling(flow), purse))
 
 
-def _answer(plan: Plan, question: Question, purse: Purse) -> Flow[Outcome]:
-    standing = Standing(plan.opening(question), 0, Evidence(), SignalVector(()), Cost())
+def _answer(plan: Plan, question: Question, purse: Purse, opening: Round | None) -> Flow[Outcome]:
+    standing = Standing(opening or plan.opening(question), 0, Evidence(), SignalVector(()), Cost())
     closed: dict[Action, Closed] = {}
     try:
-        if not plan.frozen:
+        if opening is not None and not plan.frozen:
+            standing = yield from enter(plan, opening)
+        elif not plan.frozen:
             standing = yield from _begin(plan, question, closed)
     except EvidenceUnavailable:
         if not purse.short:
@@ -206,13 +222,18 @@ def _state(round_: Round) -> tuple[str, tuple[Message, ...]]:
 
 
 def enter(plan: Plan, round_: Round, spent: Cost = _NOTHING) -> Flow[Standing]:
-    """Gather the first tier of a round."""
-    return (yield from gather(plan, round_, 0, Evidence(), spent))
+    """Gather the first tier of a round; all of them, where the plan has them at once."""
+    standing = yield from gather(plan, round_, 0, Evidence(void=round_.void), spent)
+    for tier in range(1, len(plan.tiers)) if plan.at_once else ():
+        before = standing.cost
+        standing = yield from gather(plan, round_, tier, standing.evidence, spent + before)
+        standing = dataclasses.replace(standing, cost=before + standing.cost)
+    return standing
 
 
 def gather(plan: Plan, round_: Round, tier: int, evidence: Evidence, spent: Cost = _NOTHING) -> Flow[Standing]:
     """Gather one tier, after ``spent``. Only the draft may fail; any other fact that cannot be had is missing."""
-    cost = round_.cost if tier == 0 else Cost()
+    cost, left, reckoned = round_.cost if tier == 0 else Cost(), round_, None
     for source in plan.tiers[tier]:
         so_far = spent + cost
         needed = source.provides is Draft
@@ -224,7 +245,9 @@ def gather(plan: Plan, round_: Round, tier: int, evidence: Evidence, spent: Cost
             evidence = evidence.lacking(source.provides, reason)
             continue
         try:
-            gathering = source.gather(_within(round_, plan.budget, so_far), evidence)
+            if so_far != reckoned:
+                left, reckoned = _within(round_, plan.budget, so_far), so_far
+            gathering = source.gather(left, evidence)
             gathering = citing(gathering) if round_.cites else gathering
             fact: Fact = yield from tallied(gathering, Tally())
         except (EvidenceUnavailable, UpstreamError) as error:

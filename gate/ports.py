@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol, TypeVar
 
 import orjson
@@ -60,7 +60,7 @@ class Evidence:
         return fact if isinstance(fact, kind) else None
 
     def having(self, fact: Fact) -> Evidence:
-        return replace(self, facts={**self.facts, type(fact): fact})
+        return Evidence({**self.facts, type(fact): fact}, self.missing, self.void)
 
     def lacking(self, kind: type[Fact], reason: str, *, voids: bool = False) -> Evidence:
         void = (*self.void, reason) if voids else self.void
@@ -113,6 +113,8 @@ class Round:
     """The draft, where opening the round made it already: its cost is in ``cost``."""
     rivals: tuple[Generation, ...] = ()
     """What was drafted beside it, from the passages of other retrievers."""
+    void: tuple[str, ...] = ()
+    """Why no certificate holds for what is decided in it, or after it; empty when one may."""
 
     def stage(self, tier: int) -> Stage:
         return Stage(self.upstream, bool(self.passages), tier)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Protocol, TypeVar
 
 from gate.drivers.replay import recorded_reply
-from gate.effects import Effect, Flow, Observe, Request, Together, advance, driven
+from gate.effects import Call, Effect, Flow, Observe, Request, Together, advance, driven
 from gate.traces import TapeEntry
 
 T = TypeVar("T")
@@ -33,7 +33,7 @@ def remembered(flow: Flow[T], memory: Memory) -> Flow[T]:
 
 def _perform(effect: Effect, memory: Memory) -> Flow[Any]:
     match effect:
-        case Observe():
+        case Observe() | Call():
             return (yield effect)
         case Together(flows):
             return (yield Together(tuple(remembered(flow, memory) for flow in flows)))

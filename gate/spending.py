@@ -55,6 +55,9 @@ class Sum:
         return "money" if self.money < other.money * (1 - _ROUNDING) else None
 
 
+_UNLIMITED, _NOTHING = Sum(math.inf, math.inf), Sum()
+
+
 class Purse:
     """What one question, or a part of one, may spend. ``prices`` holds every endpoint whose tokens count."""
 
@@ -62,6 +65,7 @@ class Purse:
         self, limit: Sum, prices: Mapping[str, Price], known: Iterable[Known] = (), fan_out: int | None = None
     ) -> None:
         self._limit = limit
+        self._unlimited = limit == _UNLIMITED
         self._prices = prices
         self._fan_out = fan_out
         self._known = tuple(known)
@@ -107,7 +111,10 @@ class Purse:
         return reply
 
     def afford(self, effect: Ask) -> tuple[Ask, Sum]:
-        """The request with its answers cut to what fits, and what it then costs at most. Raises where nothing fits."""
+        """The request with its answers cut to what fits, and what it then costs at most, where there is a limit. Raises
+        where nothing fits."""
+        if self._unlimited:
+            return effect, _NOTHING
         prompt = self._prompt(effect)
         if not isinstance(effect, Generate):
             self._refuse_over(self.left.short_of(prompt))
@@ -147,6 +154,8 @@ class Purse:
 
     def _split(self, firsts: list[Effect | Done[Any]]) -> list[Purse]:
         """To each the prompt of its first request, and of the rest as much as it asks answers."""
+        if self._unlimited:
+            return [Purse(_UNLIMITED, self._prices, fan_out=self._fan_out) for _ in firsts]
         prompts = [self._prompt(first) for first in firsts]
         rest = self.left - sum(prompts, Sum())
         self._refuse_over(rest.short_of(Sum()))

@@ -17,8 +17,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from gate.endpoint_settings import PriceSettings
 from gate.errors import ConfigError, GateError, RequestError, UpstreamError
+from gate.ports import Price
 from gate.proxy.json_wire import dumps
 from gate.rules import ExpectedCostRule, Thresholds
 from gate.serving_settings import ServingSettings
@@ -154,7 +154,7 @@ def policy_view(gateway: Gateway) -> RenderableType:
     closed_book = "" if policy.rule.closed_book_at is None else f"; closed book at {policy.rule.closed_book_at}"
     table.add_row("answers at", f"{_answers_at(policy.rule)}{closed_book}{apart}")
     table.add_row("otherwise", _otherwise(gateway))
-    if free := [name for name in policy.ladder if policy.upstreams[name].price == PriceSettings()]:
+    if free := [name for name in policy.ladder if gateway.plan.prices[name] == Price()]:
         table.add_row("prices", f"none for {', '.join(free)}: what they charge counts as nothing")
     ways = [action.value for action in gateway.plan.routes]
     table.add_row("routes", ", ".join(ways))

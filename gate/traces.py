@@ -3,8 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
-from gate.types import Action, Budget, Cost, Entailments, Generations, Outcome, Passage, Question, Step, Vectors
+from gate.types import (
+    Action,
+    Budget,
+    Cost,
+    Entailments,
+    Generations,
+    JsonObject,
+    Outcome,
+    Passage,
+    Question,
+    Step,
+    Vectors,
+)
 
 STATES_NOT_KEPT = "internal states were not kept when this was recorded"
 """`Generation.no_states` of an answer whose states were dropped from its record."""
@@ -51,6 +64,24 @@ class TapeEntry:
     """The name of who was asked."""
     began: float = 0.0
     """When, in seconds since 1970, UTC."""
+    brought: bool = False
+    """Whether it was brought along, and not asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Brought:
+    """How an answer was judged that somebody else had got: what a replay needs to know beside the tape."""
+
+    upstream: str
+    """In whose place it stood."""
+    profile: JsonObject
+    """What whoever gave it could do: the fields of `gate.ports.Profile`."""
+    gather: bool | Literal["evidence"] = False
+    """See `gate.given.Given`."""
+    void: tuple[str, ...] = ()
+    """Why no certificate held for it, whatever ran."""
+    passages: tuple[Passage, ...] = ()
+    """What it was written from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,3 +104,5 @@ class TraceRecord:
     cost: Cost = Cost()
     budget: Budget = Budget()
     """The caller's own, beside the policy's."""
+    brought: Brought | None = None
+    """Set where the answer was brought along."""

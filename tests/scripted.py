@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -60,6 +61,21 @@ class Scripted:
             if isinstance(text, str)
         )
         return Generations(choices, Usage(10, 3 * len(choices)), self.name)
+
+
+class Awaited(Scripted):
+    """Likewise, for drivers that wait on an event loop: it is slow until it is called off there."""
+
+    async def acomplete(self, effect: Generate) -> Generations:
+        self.asked.append(effect)
+        try:
+            await asyncio.sleep(self.seconds)
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+        self.asked.pop()
+        self.seconds = 0.0
+        return self.complete(effect, lambda: False)
 
 
 def always(text: str) -> Callable[[Generate, int], Answer]:

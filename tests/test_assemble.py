@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gate.assemble import assemble, load_gateway
+from gate.assemble import assemble, load_answering, load_gateway
 from gate.calibration import LogisticCalibrator
 from gate.calibration.logistic import Ways
 from gate.calibration.unfitted import Unfitted
@@ -20,9 +20,9 @@ from gate.errors import ConfigError, ReplayGap, StaleCalibrator, UnknownName
 from gate.gateway import Gateway
 from gate.log.jsonl import without_text
 from gate.policy import find, read
-from gate.retrieval import PocketWorldRetriever
 from gate.types import Action, Budget, Question
 from tests.changed import changed, line_of
+from tests.decorator.policies import by_draft
 from tests.evidence.pools import two_topics_file
 from tests.upstreams.faulty_server import FaultyServer, says
 
@@ -182,6 +182,15 @@ def test_a_calibrator_that_is_given_must_fit_too(tmp_path: Path) -> None:
 def test_an_unknown_policy_lists_the_shipped_ones() -> None:
     with pytest.raises(UnknownName, match="did you mean 'balanced'"):
         load_gateway("balancd")
+
+
+def test_a_policy_whose_first_upstream_brings_its_answers_along_is_not_loaded_to_be_asked(tmp_path: Path) -> None:
+    path = by_draft(tmp_path)
+    assert load_gateway(str(path)).name == "mine"
+    with pytest.raises(ConfigError, match="begins with 'mine', of kind 'caller', which cannot be asked") as caught:
+        load_answering(str(path))
+    assert caught.value.where == f"{path}:{line_of(path, 'ladder: [mine]')}"
+    assert load_answering("balanced").name == "balanced"
 
 
 def test_sync_and_async_give_the_same_outcome_and_the_trace_replays(balanced: Gateway) -> None:
@@ -377,16 +386,6 @@ def test_a_search_service_that_is_down_closes_that_way_and_no_more(tmp_path: Pat
     gateway.close()
     assert outcome.action is Action.ABSTAIN
     assert "retrieve: the retriever 'world' cannot be reached" in outcome.decision.detail
-
-
-def test_other_packages_may_bring_retrievers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    class Theirs(PocketWorldRetriever):
-        kind = "theirs"
-
-    offered = {"gate.retrievers": {"theirs": Theirs}}
-    monkeypatch.setattr("gate.assemble._installed", lambda group: offered.get(group, {}))
-    gateway = load_gateway(str(changed(tmp_path, retrievers={"world": {"kind": "theirs"}})))
-    assert isinstance(gateway.world.retrievers["world"], Theirs)
 
 
 @pytest.mark.parametrize(

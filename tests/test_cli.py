@@ -16,6 +16,7 @@ from gate.log.jsonl import TraceFile
 from gate.pocket.world import facts_of
 from gate.policy import find
 from gate.traces import TraceRecord
+from tests.decorator.policies import by_draft
 from tests.upstreams.faulty_server import FaultyServer, chat
 
 runner = CliRunner()
@@ -173,6 +174,15 @@ def test_half_a_surrogate_pair_is_printed_as_a_question_mark(tmp_path: Path) -> 
         shown, whole = gate("ask", "Where is Lagos?", "-p", str(policy)), gate("ask", "x", "-p", str(policy), "--json")
     assert "Ni?geria" in shown.stdout, shown.stderr
     assert json.loads(whole.stdout)["text"] == "Ni?geria"
+
+
+def test_who_brings_answers_along_is_not_asked_and_not_served(tmp_path: Path) -> None:
+    path = str(by_draft(tmp_path))
+    for command in (["ask", "Where is Lagos?", "-p", path], ["demo", "-p", path], ["serve", "-p", path]):
+        result = runner.invoke(app, command)
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert "of kind 'caller', which cannot be asked" in result.stderr.replace("\n", " ")
+    assert runner.invoke(app, ["check", path]).exit_code == 0
 
 
 def test_demo_counts_what_it_shows() -> None:

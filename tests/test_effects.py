@@ -14,6 +14,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from gate.effects import (
+    Call,
     Draws,
     Effect,
     Flow,
@@ -23,6 +24,9 @@ from gate.effects import (
     Reply,
     Retrieve,
     Together,
+    advance,
+    call,
+    driven,
     effect_key,
     family_key,
     generate,
@@ -30,6 +34,7 @@ from gate.effects import (
     retrieve,
     together,
 )
+from gate.errors import UpstreamError
 from gate.types import Action, Cost, Decision, Generation, Generations, Message, Passage, SignalVector, Stage, Step
 
 ASKED = Generate("small", (Message("user", "Where is Lagos?"),))
@@ -193,3 +198,35 @@ def test_calls_that_draw_together_are_of_the_family_of_the_first() -> None:
     first, second = (dataclasses.replace(ASKED, seed=seed, part_of=Draws(7)) for seed in (7, 1007))
     assert family_key(first) == family_key(second) == family_key(dataclasses.replace(ASKED, seed=7))
     assert effect_key(first) != effect_key(second)
+
+
+def test_a_call_is_yielded_as_it_is_and_what_it_gives_comes_back() -> None:
+    called = Call("small", lambda: None)
+    flow = call(called)
+    assert next(flow) is called
+    with pytest.raises(StopIteration) as stopped:
+        flow.send(SENT.value)
+    assert stopped.value.value is SENT.value
+
+
+def test_a_flow_between_which_and_the_world_somebody_stands_is_closed_with_it() -> None:
+    closed = []
+
+    def inner() -> Flow[str]:
+        try:
+            return (yield from generate(ASKED)).value.choices[0].text
+        finally:
+            closed.append(True)
+
+    def refuses(effect: Effect) -> Flow[Any]:
+        raise UpstreamError("small", "is not asked")
+        yield
+
+    flow = inner()
+    with pytest.raises(UpstreamError, match="is not asked"):
+        next(driven(flow, advance(flow, None, None), refuses))
+    flow = inner()
+    standing = driven(flow, advance(flow, None, None), lambda effect: (yield effect))
+    assert next(standing) == ASKED
+    standing.close()
+    assert closed == [True, True]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import multiprocessing
 import threading
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,16 +18,17 @@ import gate
 from gate.drivers import Recording, World
 from gate.drivers.world import decision_id
 from gate.effects import STOPPED_EARLY, Flow, Generate
-from gate.errors import EvidenceUnavailable, ReplayGap, UpstreamError, trace_of
+from gate.errors import EvidenceUnavailable, ReplayGap, UnknownName, UpstreamError, trace_of
 from gate.evidence import DraftSource, MeaningsSource, SamplesSource
 from gate.gateway import Gateway
+from gate.given import FOREIGN, JUDGED_ALONE, NO_SAMPLES, OTHER_EVIDENCE, Given, More
 from gate.log.explain import explanation
 from gate.log.jsonl import from_json, to_json, without_text
 from gate.policy import read
 from gate.ports import Evidence, Fact, Price, Profile, Round, Uses
 from gate.rules import ThresholdRule
 from gate.traces import TraceRecord
-from gate.types import Action, Budget, Generation, Outcome, Question, TokenLogprob
+from gate.types import Action, Budget, Cost, Generation, Generations, Outcome, Passage, Question, TokenLogprob, Usage
 from gate.upstreams import OpenAIChat
 from tests.drivers.running import doubtful, untimed
 from tests.scripted import Scripted, always, plan_over, world_of
@@ -379,7 +382,7 @@ def test_loops_that_ended_without_closing_are_forgotten(tmp_path: Path) -> None:
     mine = gateway(tmp_path, Scripted("small", always("Nigeria")))
     outcomes = [asyncio.run(mine.aask(ASKED))[0] for _ in range(3)]
     assert [outcome.text for outcome in outcomes] == ["Nigeria"] * 3
-    assert len(mine._async) == 1
+    assert len(mine._here().on_loops) == 1
 
 
 def test_many_questions_at_once_on_one_loop(tmp_path: Path) -> None:
@@ -426,9 +429,7 @@ async def _completed() -> tuple[Gateway, TraceRecord, TraceRecord]:
 
 def test_a_completed_record_can_be_judged_under_a_stricter_rule_and_nothing_was_asked_twice() -> None:
     gateway, record, completed = asyncio.run(_completed())
-    stricter = dataclasses.replace(
-        gateway, plan=dataclasses.replace(gateway.plan, rule=ThresholdRule(answer_at=1.0)), _threaded=None, _async={}
-    )
+    stricter = dataclasses.replace(gateway, plan=dataclasses.replace(gateway.plan, rule=ThresholdRule(answer_at=1.0)))
     with pytest.raises(ReplayGap):
         stricter.replay(record)
     assert stricter.replay(completed).action is Action.ABSTAIN
@@ -497,3 +498,361 @@ def test_a_stopped_draft_is_no_answer_and_is_replayed_as_stopped(threaded: bool,
     assert outcome.cost.calls == 1, "nothing more is bought for it"
     assert mine.replay(from_json(to_json(trace))) == outcome
     mine.close()
+
+
+# --- judging answers that are brought along ----------------------------------------------------------------------
+
+NIGERIA = Generation("Nigeria")
+SAME = (NIGERIA,) * 5
+MIXED = tuple(Generation(text) for text in ("Nigeria", "Ghana", "Togo", "Benin", "Mali"))
+BOTH = "{small: {kind: scripted}, large: {kind: scripted}}"
+LADDER = POLICY.replace("{small: {kind: scripted}}", BOTH).replace("[small]", "[small, large]")
+
+
+def laddered(folder: Path, small: Scripted, large: Scripted, more: str = "", **plan: Any) -> Gateway:
+    path = folder / "mine.yaml"
+    path.write_text(LADDER + more, encoding="utf-8")
+    upstreams = {"small": small, "large": large}
+    return Gateway(read(path).policy, plan_over(upstreams, **plan), world_of(upstreams), RUNNING)
+
+
+def judged(mine: Gateway, given: Given, *, threaded: bool = True, **how: Any) -> tuple[Outcome, TraceRecord]:
+    if threaded:
+        return mine.judge(ASKED, given, **how)
+
+    async def main() -> tuple[Outcome, TraceRecord]:
+        try:
+            return await mine.ajudge(ASKED, given, **how)
+        finally:
+            await mine.aclose()
+
+    return asyncio.run(main())
+
+
+@pytest.mark.parametrize("threaded", [True, False], ids=["judge", "ajudge"])
+@pytest.mark.parametrize(
+    ("samples", "action", "reason"),
+    [
+        (SAME, Action.ANSWER, "confident"),
+        (MIXED, Action.ABSTAIN, "uncertain"),
+        ((), Action.ABSTAIN, "uncertain"),
+        (SAME[:2], Action.ABSTAIN, "uncertain"),
+    ],
+    ids=["agree", "differ", "none", "too few"],
+)
+def test_what_is_given_is_judged_and_nobody_is_asked_anything(
+    samples: tuple[Generation, ...], action: Action, reason: str, threaded: bool, tmp_path: Path
+) -> None:
+    small, large = Scripted("small", always("asked")), Scripted("large", always("asked"))
+    mine = laddered(tmp_path, small, large, passages=True)
+    outcome, trace = judged(mine, Given(NIGERIA, samples=samples), threaded=threaded)
+    assert (outcome.action, outcome.decision.reason) == (action, reason)
+    assert outcome.generation is (NIGERIA if outcome.answered else None)
+    assert outcome.withheld is (None if outcome.answered else NIGERIA)
+    assert (small.asked, large.asked, outcome.cost.calls) == ([], [], 0)
+    assert (trace.question, trace.outcome, trace.action) == (ASKED, outcome, action)
+    assert mine.replay(trace) == mine.replay(from_json(to_json(trace))) == outcome
+    mine.close()
+
+
+@pytest.mark.parametrize("threaded", [True, False], ids=["judge", "ajudge"])
+def test_where_it_may_gather_all_that_ask_does_may_be_done_about_it(threaded: bool, tmp_path: Path) -> None:
+    small, large = Scripted("small", lambda e, i: "abcdefgh"[i]), Scripted("large", always("Lagos is in Nigeria"))
+    mine = laddered(tmp_path, small, large, passages=True)
+    outcome, trace = judged(mine, Given(NIGERIA, gather=True), threaded=threaded)
+    assert (outcome.text, outcome.upstream) == ("Lagos is in Nigeria", "large")
+    actions = [step.decision.action for step in outcome.steps]
+    assert actions == [Action.RETRIEVE, Action.ESCALATE, Action.ANSWER], "as when asked"
+    assert all(effect.temperature == 1.0 for effect in small.asked[:1]), "its draft was here already"
+    calls = len(small.asked), len(large.asked)
+    assert mine.replay(trace) == outcome
+    assert calls == (len(small.asked), len(large.asked))
+    mine.close()
+
+
+def test_given_samples_go_before_those_that_are_asked_for(tmp_path: Path) -> None:
+    small = Scripted("small", always("Nigeria"))
+    mine = gateway(tmp_path, small)
+    outcome, trace = mine.judge(ASKED, Given(NIGERIA, samples=SAME[:2], gather=True))
+    assert outcome.answered
+    assert [effect.n for effect in small.asked] == [1, 1, 1], "two of five were there"
+    assert mine.replay(trace) == outcome
+    mine.close()
+
+
+@pytest.mark.parametrize("threaded", [True, False], ids=["judge", "ajudge"])
+def test_more_is_got_by_code_of_the_callers_at_the_price_of_who_it_stands_for(threaded: bool, tmp_path: Path) -> None:
+    small, asked = Scripted("small", always("asked")), list[Generate]()
+
+    def ask(effect: Generate) -> Generations:
+        asked.append(effect)
+        return Generations((NIGERIA,) * effect.n, Usage(1000, 10 * effect.n))
+
+    async def aask(effect: Generate) -> Generations:
+        return ask(effect)
+
+    mine = gateway(tmp_path, small)
+    given = Given(NIGERIA, more=More(ask if threaded else aask, Profile(n=5)))
+    outcome, trace = judged(mine, given, threaded=threaded)
+    assert (outcome.answered, [effect.n for effect in asked], small.asked) == (True, [5], [])
+    assert (outcome.cost.calls, outcome.cost.prompt_tokens) == (1, 1000)
+    assert outcome.cost.money == pytest.approx((1000 * 1.0 + 50 * 2.0) / 1e6)
+    assert mine.replay(from_json(to_json(trace))) == outcome
+    assert len(asked) == 1
+    mine.close()
+
+
+def test_a_name_that_is_not_in_the_ladder_is_refused(tmp_path: Path) -> None:
+    mine = gateway(tmp_path, Scripted("small", always("Nigeria")))
+    with pytest.raises(UnknownName, match=r"unknown upstream in the ladder 'smal'; did you mean 'small'\?"):
+        mine.judge(ASKED, Given(NIGERIA, upstream="smal"))
+    mine.close()
+
+
+@pytest.mark.parametrize(("kind", "identity"), [("scripted", "scripted"), ("caller", "caller:model-1")])
+@pytest.mark.parametrize("vouched", [True, False])
+@pytest.mark.parametrize("running", ["as certified", "other"])
+def test_a_certificate_holds_where_it_is_known_who_wrote_the_answer(
+    kind: str, identity: str, vouched: bool, running: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "mine.yaml"
+    caller = "kind: caller, identity: model-1" if kind == "caller" else f"kind: {kind}"
+    text = (POLICY + CERTIFICATE).replace("kind: scripted", caller).replace("scripted}}", f'"{identity}"}}}}')
+    path.write_text(text, encoding="utf-8")
+    upstreams = {"small": Scripted("small", always("Nigeria"))}
+    runs = {"policy": "abc", "upstream:small": identity if running == "as certified" else "caller:model-2"}
+    mine = Gateway(read(path).policy, plan_over(upstreams), world_of(upstreams), runs)
+    samples = SAME if kind == "caller" else ()
+    outcome, trace = mine.judge(ASKED, Given(NIGERIA, samples=samples, gather=True, upstream="small", vouched=vouched))
+    known = vouched or kind == "caller"
+    assert outcome.answered
+    assert outcome.void == (() if known else (FOREIGN,))
+    assert trace.certified is (known and running == "as certified")
+    assert mine.seen_void == (), "that somebody else brings an answer says nothing of what runs"
+    mine.close()
+
+
+@pytest.mark.parametrize(
+    ("given", "why"),
+    [
+        (Given(NIGERIA, gather=True), (FOREIGN,)),
+        (Given(NIGERIA, vouched=True, gather=True), ()),
+        (Given(NIGERIA, vouched=True), (JUDGED_ALONE,)),
+        (Given(NIGERIA, vouched=True, gather=True, samples=SAME), (OTHER_EVIDENCE,)),
+        (Given(NIGERIA, vouched=True, passages=(Passage("1", "Lagos"),)), (JUDGED_ALONE, OTHER_EVIDENCE)),
+    ],
+)
+def test_a_policy_of_models_vouches_only_for_what_it_was_carried_out_on_in_full(
+    given: Given, why: tuple[str, ...], tmp_path: Path
+) -> None:
+    mine = gateway(tmp_path, Scripted("small", always("Nigeria")), CERTIFICATE)
+    outcome, trace = mine.judge(ASKED, given)
+    assert outcome.void == why
+    assert trace.certified is (not why)
+    assert mine.replay(trace) == outcome
+    mine.close()
+
+
+@pytest.mark.parametrize("given", [Given(NIGERIA, samples=SAME[:2]), Given(NIGERIA)])
+def test_a_policy_of_callers_vouches_only_where_as_many_samples_were_drawn_as_it_draws(
+    given: Given, tmp_path: Path
+) -> None:
+    caller = (POLICY + CERTIFICATE).replace("kind: scripted", "kind: caller, identity: model-1")
+    path = tmp_path / "mine.yaml"
+    path.write_text(caller, encoding="utf-8")
+    small = Scripted("small", always("asked"))
+    mine = Gateway(read(path).policy, plan_over({"small": small}), world_of({"small": small}), {})
+    assert mine.judge(ASKED, given)[0].void == (NO_SAMPLES,)
+    assert mine.judge(ASKED, dataclasses.replace(given, samples=SAME))[0].void == ()
+    assert small.asked == []
+    mine.close()
+
+
+def test_it_is_said_once_where_nothing_will_ever_be_let_through(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    mine = gateway(tmp_path, Scripted("small", always("asked")), f"{CERTIFICATE}on_void: abstain\n")
+    mine.plan = dataclasses.replace(mine.plan, abstain_when_void=True)
+    for _ in range(3):
+        mine.judge(ASKED, Given(NIGERIA, samples=SAME))
+    assert [record.message.split(":")[0] for record in caplog.records] == [
+        "the policy 'mine' lets none of these answers through"
+    ]
+    mine.close()
+
+
+def test_all_evidence_is_gathered_before_an_answer_is_abstained_from_and_none_once_it_is_sure(tmp_path: Path) -> None:
+    asked = list[Generate]()
+
+    def ask(effect: Generate) -> Generations:
+        asked.append(effect)
+        return Generations((NIGERIA,) * effect.n)
+
+    mine = gateway(tmp_path, Scripted("small", always("asked")))
+    draft, sampled = DraftSource(), (SamplesSource(n=5, seed=1), MeaningsSource())
+    mine.plan = dataclasses.replace(mine.plan, tiers=((draft,), sampled))
+    outcome, trace = mine.judge(ASKED, Given(NIGERIA, more=More(ask, Profile(n=5))))
+    assert [step.decision.action for step in outcome.steps] == [Action.GATHER, Action.ANSWER]
+    assert len(asked) == 1
+    assert mine.replay(trace) == outcome
+    mine.close()
+
+
+def test_a_policy_that_abstains_when_void_lets_no_foreign_answer_through(tmp_path: Path) -> None:
+    mine = gateway(tmp_path, Scripted("small", always("Nigeria")), f"{CERTIFICATE}on_void: abstain\n")
+    mine.plan = dataclasses.replace(mine.plan, abstain_when_void=True)
+    foreign, trace = mine.judge(ASKED, Given(NIGERIA, samples=SAME))
+    known, _ = mine.judge(ASKED, Given(NIGERIA, gather=True, upstream="small", vouched=True))
+    assert (foreign.decision.reason, foreign.decision.detail) == ("certificate_void", FOREIGN)
+    assert known.answered
+    assert mine.replay(trace) == foreign
+    mine.close()
+
+
+def test_where_the_certificate_is_void_nothing_brought_is_looked_at_either(tmp_path: Path) -> None:
+    mine = gateway(
+        tmp_path, Scripted("small", always("x")), f"{CERTIFICATE}on_void: abstain\n", running={"policy": "new"}
+    )
+    outcome, trace = mine.judge(ASKED, Given(NIGERIA, samples=SAME))
+    assert (outcome.decision.reason, trace.tape) == ("certificate_void", ())
+    assert mine.replay(trace) == outcome
+    mine.close()
+
+
+@pytest.mark.parametrize(("passages", "stage"), [(True, "with_passages"), (False, "closed_book")])
+def test_an_answer_written_from_passages_is_judged_as_one_where_the_policy_knows_of_such(
+    passages: bool, stage: str, tmp_path: Path
+) -> None:
+    mine = gateway(tmp_path, Scripted("small", always("asked")), passages=passages)
+    given = Given(NIGERIA, samples=SAME, passages=(Passage("1", "Lagos is in Nigeria."),))
+    outcome, trace = mine.judge(ASKED, given)
+    assert outcome.decision.stage.key == f"small/{stage}/tier0"
+    assert outcome.passages == (given.passages if passages else ())
+    assert mine.replay(from_json(to_json(trace))) == outcome
+    assert trace.brought is not None
+    kept = without_text(trace)
+    assert kept.brought == dataclasses.replace(trace.brought, passages=())
+    assert b"Lagos" not in to_json(kept)
+    mine.close()
+
+
+def test_what_is_here_already_needs_no_room_in_a_budget_and_what_is_asked_does(tmp_path: Path) -> None:
+    long = Question.from_text("Where is Lagos? " * 500)
+    small = Scripted("small", always("Nigeria"))
+    mine = gateway(tmp_path, small, budget=Budget(tokens=100, calls=9))
+    outcome, trace = mine.judge(long, Given(NIGERIA, samples=SAME), budget=Budget(fan_out=2))
+    assert outcome.answered
+    assert mine.replay(trace) == outcome
+    bought, _ = mine.judge(long, Given(NIGERIA, samples=SAME[:1], gather=True))
+    assert (bought.answered, small.asked) == (False, [])
+    assert bought.decision.reason == "budget_spent"
+    mine.close()
+
+
+def test_what_getting_an_answer_cost_counts_and_a_callers_budget_tightens(tmp_path: Path) -> None:
+    small = Scripted("small", always("Nigeria"))
+    mine = gateway(tmp_path, small)
+    paid = Cost(1, 900, 10, 0.5, 0.02)
+    outcome, trace = mine.judge(ASKED, Given(NIGERIA, paid, gather=True), budget=Budget(money=0.01))
+    assert (outcome.decision.reason, small.asked) == ("uncertain", []), "nothing is left for samples"
+    assert outcome.cost == paid
+    assert mine.replay(trace) == outcome
+    mine.close()
+
+
+def test_a_trace_of_an_answer_for_an_upstream_that_a_policy_does_not_know_is_not_replayed(tmp_path: Path) -> None:
+    mine = laddered(tmp_path, Scripted("small", always("a")), Scripted("large", always("b")))
+    _, trace = mine.judge(ASKED, Given(NIGERIA, samples=SAME, upstream="large", vouched=True))
+    assert trace.steps[-1].decision.stage.upstream == "large"
+    with pytest.raises(ReplayGap, match="stood for the upstream 'large'"):
+        gateway(tmp_path, Scripted("small", always("a"))).replay(trace)
+    mine.close()
+
+
+@pytest.mark.parametrize("threaded", [True, False], ids=["judge", "ajudge"])
+def test_a_fault_while_judging_carries_the_trace(threaded: bool, tmp_path: Path) -> None:
+    mine = gateway(tmp_path, Scripted("small", always("Nigeria")))
+    mine.plan = dataclasses.replace(mine.plan, signals=(BrokenSignal(),))
+    with pytest.raises(RuntimeError) as caught:
+        judged(mine, Given(NIGERIA, samples=SAME), threaded=threaded)
+    trace = trace_of(caught.value)
+    assert trace is not None
+    assert (trace.error, len(trace.tape)) == ("unexpected RuntimeError", 2)
+    mine.close()
+
+
+# --- forked processes --------------------------------------------------------------------------------------------
+
+
+def in_a_fork(work: Callable[[], object]) -> bool:
+    """Whether it comes to something true in a forked process, within ten seconds."""
+    forking = multiprocessing.get_context("fork")
+    says: Any = forking.SimpleQueue()
+    child = forking.Process(target=lambda: says.put(bool(work())))
+    child.start()
+    child.join(10)
+    ended = child.exitcode == 0
+    child.kill()
+    return ended and says.get()
+
+
+def test_a_forked_process_opens_its_own_whatever_was_open_or_locked_before(tmp_path: Path) -> None:
+    with FaultyServer(chat("Nigeria")) as server:
+        mine = over_servers(tmp_path, server.url)
+        assert mine.ask(ASKED)[0].answered, "there is a loop behind, with a connection"
+        with mine._here().lock:  # as another thread would hold it
+            assert in_a_fork(lambda: mine.ask(ASKED)[0].answered and aask(mine)[0].answered)
+        assert mine.ask(ASKED)[0].answered
+        mine.close()
+
+
+# --- answers that are brought along ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("gather", "action", "text", "calls"),
+    [
+        (False, Action.ABSTAIN, "I do not know.", {"small": 0, "large": 0}),
+        ("evidence", Action.ABSTAIN, "I do not know.", {"small": 1, "large": 0}),
+        (True, Action.ANSWER, "Nigeria", {"small": 1, "large": 2}),
+    ],
+)
+def test_whom_it_asks_about_an_answer_is_the_callers_choice(
+    gather: Any, action: Action, text: str, calls: dict[str, int], tmp_path: Path
+) -> None:
+    """Nobody; the model that it stands for, to bear it out; or also who else could answer."""
+    upstreams = {"small": Scripted("small", doubtful), "large": Scripted("large", always("Nigeria"))}
+    path = tmp_path / "mine.yaml"
+    small_and_large = POLICY.replace("{kind: scripted}}", "{kind: scripted}, large: {kind: scripted}}")
+    path.write_text(small_and_large.replace("[small]", "[small, large]"), encoding="utf-8")
+    mine = Gateway(read(path).policy, plan_over(upstreams), world_of(upstreams), RUNNING)
+    outcome, _ = mine.judge(ASKED, Given(Generation("Ghana"), gather=gather))
+    assert (outcome.action, outcome.text) == (action, text)
+    assert {name: len(upstream.asked) for name, upstream in upstreams.items()} == calls
+    mine.close()
+
+
+def test_one_that_the_models_samples_bear_out_is_let_through(tmp_path: Path) -> None:
+    mine = gateway(tmp_path, Scripted("small", always("Nigeria")))
+    outcome, _ = mine.judge(ASKED, Given(Generation("Nigeria"), gather="evidence"))
+    assert (outcome.action, outcome.text) == (Action.ANSWER, "Nigeria")
+    mine.close()
+
+
+def test_where_it_is_only_observed_a_void_certificate_keeps_nothing_from_being_judged(tmp_path: Path) -> None:
+    void = CERTIFICATE.replace("policy: abc", "policy: other") + "on_void: abstain\n"
+    mine = gateway(tmp_path, Scripted("small", always("Nigeria")), void)
+
+    async def judged(*, observing: bool) -> Outcome:
+        given = Given(Generation("Nigeria"), gather="evidence", upstream="small", vouched=True)
+        outcome, _ = await mine.ajudge(ASKED, given, observing=observing)
+        return outcome
+
+    async def main() -> tuple[Outcome, Outcome]:
+        both = await judged(observing=False), await judged(observing=True)
+        await mine.aclose()
+        return both
+
+    enforced, observed = asyncio.run(main())
+    assert (enforced.action, enforced.decision.reason) == (Action.ABSTAIN, "certificate_void")
+    assert observed.action is Action.ANSWER

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,14 @@ import pytest
 
 from gate.effects import Generate
 from gate.embedders import HashedNgrams
-from gate.live_ports import LiveLocalUpstream, LiveWireUpstream, Piece, is_live
+from gate.live_ports import AwaitableUpstream, LiveLocalUpstream, LiveWireUpstream, Piece, is_awaitable, is_live
 from gate.ports import Price, is_local
 from gate.types import Message
 from gate.upstreams import UPSTREAMS, OpenAIChat, PocketUpstream, VllmChat
 from gate.upstreams.vllm import VllmOptions
-from tests.scripted import Scripted, always
+from tests.scripted import Awaited, Scripted, always
 from tests.test_ports import Wired
+from tests.upstreams.fake_litellm import FakeLitellm, says
 
 
 def test_an_upstream_is_live_when_it_can_be_asked_so_and_nothing_else_of_it_is_looked_at() -> None:
@@ -26,10 +28,13 @@ def test_an_upstream_is_live_when_it_can_be_asked_so_and_nothing_else_of_it_is_l
 
 
 @pytest.mark.parametrize("kind", UPSTREAMS, ids=lambda kind: kind.kind)
-def test_who_says_that_it_streams_is_live_and_fits_one_of_the_two(kind: Any, tmp_path: Path) -> None:
+def test_who_says_that_it_streams_is_live_and_fits_one_of_the_two(
+    kind: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "litellm", FakeLitellm(says("hm")))  # whether it is installed or not
     rows = tmp_path / "rows.jsonl"
     rows.write_text('{"question": "a", "answer": "b"}\n')
-    fields = {"path": str(rows), "base_url": "http://127.0.0.1:1/v1", "model": "small"}
+    fields = {"path": str(rows), "base_url": "http://127.0.0.1:1/v1", "model": "small", "identity": "m"}
     asked = {name: value for name, value in fields.items() if name in kind.Options.model_fields}
     if kind.kind == "recorded":
         del asked["model"]
@@ -52,6 +57,14 @@ def test_the_two_protocols_are_fitted() -> None:
         assert request is not None
         assert request.body["stream"] is True
         assert not upstream.live(200, {}).whole
+
+
+def test_an_upstream_can_be_awaited_when_it_has_the_method() -> None:
+    fits: AwaitableUpstream = Awaited("small", always("Nigeria"))
+    assert is_awaitable(fits)
+    assert is_local(fits)
+    assert not is_awaitable(Scripted("small", always("Nigeria")))
+    assert not is_awaitable(HashedNgrams("hashed"))
 
 
 def test_a_piece_may_be_text_alone() -> None:

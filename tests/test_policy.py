@@ -462,7 +462,7 @@ def test_find_takes_paths_as_they_are_and_suggests_the_nearest_shipped_name(tmp_
     for misspelt, nearest in (("balancd", "balanced"), ("cost_saver", "cost-saver"), ("strickt", "strict")):
         with pytest.raises(UnknownName, match=f"did you mean '{nearest}'"):
             find(misspelt)
-    with pytest.raises(UnknownName, match="known: agents, balanced, cost-saver, rag, strict"):
+    with pytest.raises(UnknownName, match="known: agents, balanced, cost-saver, own, rag, strict"):
         find("zzz")
 
 

@@ -6,7 +6,7 @@ import dataclasses
 
 import pytest
 
-from gate.traces import Failure, TapeEntry, TraceRecord
+from gate.traces import Brought, Failure, TapeEntry, TraceRecord
 from gate.types import Cost, Question
 
 
@@ -29,8 +29,15 @@ def test_a_tape_entry_holds_the_reply_to_one_effect() -> None:
     assert {name for name in replies if getattr(failed, name) is None} == replies - {"failure"}
 
 
-@pytest.mark.parametrize("made", [record(), TapeEntry("k", "generate", Cost()), Failure("small", "is down")])
+@pytest.mark.parametrize(
+    "made", [record(), TapeEntry("k", "generate", Cost()), Failure("small", "is down"), Brought("small", {})]
+)
 def test_what_is_kept_does_not_change(made: object) -> None:
     first = dataclasses.fields(made)[0].name  # type: ignore[arg-type]
     with pytest.raises(dataclasses.FrozenInstanceError):
         setattr(made, first, "other")
+
+
+def test_what_was_asked_for_was_not_brought_along() -> None:
+    assert record().brought is None
+    assert not TapeEntry("k", "generate", Cost()).brought

@@ -92,10 +92,7 @@ class Explained:
 
 def explained(kept: Kept, record: TraceRecord | None) -> Explained:
     """Put together from what the log keeps at its level."""
-    steps = tuple(
-        _step(number, step, _prospects(record, number - 1))
-        for number, step in enumerate(kept.explanation.get("steps") or (), 1)
-    )
+    steps = steps_of(kept.explanation, record)
     if record is None:
         return Explained(kept, steps, (), (), (), "")
     messages = record.question.messages if record.question else ()
@@ -107,6 +104,14 @@ def explained(kept: Kept, record: TraceRecord | None) -> Explained:
         earlier=messages[:-1],
         passages=outcome.passages if outcome else (),
         said=cut(outcome.text) if outcome and outcome.text != kept.answer else "",
+    )
+
+
+def steps_of(explanation: Mapping[str, Any], record: TraceRecord | None) -> tuple[StepView, ...]:
+    """The steps of `gate.log.explain.explanation`, with what only the whole trace of them holds."""
+    return tuple(
+        _step(number, step, _prospects(record, number - 1))
+        for number, step in enumerate(explanation.get("steps") or (), 1)
     )
 
 

@@ -13,7 +13,7 @@ import tenacity
 
 from gate.drivers.live import Watch, complete_live
 from gate.drivers.retrying import retrying
-from gate.drivers.sending import Sender
+from gate.drivers.sending import Sender, awaited
 from gate.drivers.world import (
     NO_DEADLINE,
     Recording,
@@ -22,11 +22,13 @@ from gate.drivers.world import (
     called_off,
     completed,
     cost_of,
+    faults_of,
     in_full,
     search_failed,
     tape_entry,
 )
 from gate.effects import (
+    Call,
     Done,
     Effect,
     Embed,
@@ -42,7 +44,7 @@ from gate.effects import (
     advance,
 )
 from gate.errors import GateError, UpstreamError, UpstreamTimeout, first_of
-from gate.live_ports import LiveUpstream, is_live
+from gate.live_ports import LiveUpstream, is_awaitable, is_live
 from gate.ports import Endpoint, LocalEndpoint, is_local
 
 T = TypeVar("T")
@@ -88,6 +90,8 @@ class AsyncDriver:
                 return await self._ask(effect, recording, deadline)
             case Together(flows):
                 return await self._together(flows, recording, deadline)
+            case Call():
+                return await _called(effect, deadline)
             case Observe(step):
                 recording.steps.append(step)
                 return None
@@ -167,6 +171,8 @@ class AsyncDriver:
             raise
 
     async def _local(self, endpoint: LocalEndpoint[Any, Value], effect: Request) -> Value:
+        if is_awaitable(endpoint) and isinstance(effect, Generate):
+            return await awaited(endpoint, effect)
         cancelled = threading.Event()
         try:
             loop = asyncio.get_running_loop()
@@ -174,6 +180,17 @@ class AsyncDriver:
         except asyncio.CancelledError:
             cancelled.set()
             raise
+
+
+async def _called(effect: Call, deadline: float) -> Any:
+    if time.monotonic() >= deadline:
+        raise UpstreamTimeout(effect.name, "was not asked: the deadline is over")
+    try:
+        async with asyncio.timeout_at(_loop_time(deadline)):
+            with faults_of(effect.name, UpstreamError if effect.own_words else None):
+                return await effect.function()
+    except TimeoutError:
+        raise UpstreamTimeout(effect.name, "did not answer before the deadline") from None
 
 
 async def _retried(

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, FIRST_EXCEPTION, CancelledError, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -21,11 +22,13 @@ from gate.drivers.world import (
     World,
     completed,
     cost_of,
+    faults_of,
     in_full,
     search_failed,
     tape_entry,
 )
 from gate.effects import (
+    Call,
     Done,
     Effect,
     Embed,
@@ -41,10 +44,12 @@ from gate.effects import (
     advance,
 )
 from gate.errors import GateError, UpstreamError, UpstreamTimeout
-from gate.live_ports import LiveUpstream, is_live
+from gate.live_ports import LiveUpstream, is_awaitable, is_live
 from gate.ports import Endpoint, is_local
 
 T = TypeVar("T")
+_KEPT = 256
+"""Threads at most for what runs side by side; more of it waits."""
 
 
 class _GivenUp:
@@ -75,6 +80,8 @@ class _Run:
     recording: Recording
     deadline: float
     given_up: _GivenUp = field(default_factory=_GivenUp)
+    inner: bool = False
+    """Whether it is a branch of one."""
 
 
 class ThreadedDriver:
@@ -89,11 +96,15 @@ class ThreadedDriver:
         self._world = world
         self._lock = threading.Lock()
         self._sender: BackgroundSender | None = None
+        self._kept: ThreadPoolExecutor | None = None
         self._closed = False
 
     def close(self) -> None:
         with self._lock:
             sender, self._sender, self._closed = self._sender, None, True
+            kept, self._kept = self._kept, None
+        if kept is not None:
+            kept.shutdown(wait=False)
         if sender is not None:
             sender.close()
 
@@ -127,6 +138,11 @@ class ThreadedDriver:
                 return self._ask(effect, run)
             case Together(flows):
                 return self._together(flows, run)
+            case Call(name, function, own_words):
+                if run.given_up() or time.monotonic() >= run.deadline:
+                    raise UpstreamTimeout(name, "was not asked: the deadline is over")
+                with faults_of(name, UpstreamError if own_words else None):
+                    return function()
             case Observe(step):
                 run.recording.steps.append(step)
                 return None
@@ -136,16 +152,40 @@ class ThreadedDriver:
             return ()
         if len(flows) == 1:
             return (self._drive(flows[0], run),)
-        branch = _Run(run.recording, run.deadline, run.given_up.branch())
-        with ThreadPoolExecutor(len(flows), thread_name_prefix="gate-together") as pool:
+        branch = _Run(run.recording, run.deadline, run.given_up.branch(), inner=True)
+        with self._threads(len(flows), run) as pool:
+            futures: list[Future[Any]] = []
             try:
-                futures = [pool.submit(self._drive, flow, branch) for flow in flows]
+                futures += (self._begin_branch(pool, flow, branch) for flow in flows)
                 done, _ = wait(futures, return_when=FIRST_EXCEPTION)
                 for future in done:
                     future.result()  # raises the first failure
                 return tuple(future.result() for future in futures)
             finally:
                 branch.given_up.set()
+                wait([future for future in futures if not future.cancel()])
+                for flow in flows:  # those never started
+                    flow.close()
+
+    def _begin_branch(self, pool: ThreadPoolExecutor, flow: Flow[T], branch: _Run) -> Future[T]:
+        try:
+            return pool.submit(self._drive, flow, branch)
+        except RuntimeError as error:  # the threads were let go
+            raise UpstreamError("several", "were given up: the gateway was closed meanwhile") from error
+
+    @contextlib.contextmanager
+    def _threads(self, n: int, run: _Run) -> Iterator[ThreadPoolExecutor]:
+        """Threads that are kept, since to start one takes longer than most of what it is for. What is side by side
+        within something side by side has some of its own: else all that are kept could wait for each other."""
+        if run.inner:
+            with ThreadPoolExecutor(n, thread_name_prefix="gate-together") as pool:
+                yield pool
+            return
+        with self._lock:
+            if self._kept is None:
+                self._kept = ThreadPoolExecutor(_KEPT, thread_name_prefix="gate-together")
+            pool = self._kept
+        yield pool
 
     def _ask(self, effect: Request, run: _Run) -> Reply[Value]:
         world, began, calls = self._world, time.monotonic(), 0
@@ -217,6 +257,9 @@ class ThreadedDriver:
 
     def _begin(self, endpoint: Endpoint, effect: Request, cancelled: Callable[[], bool]) -> Future[Value]:
         if is_local(endpoint):
+            if is_awaitable(endpoint) and isinstance(effect, Generate):  # a task can be called off, a thread cannot
+                with self._lock:
+                    return self._open(endpoint).wait_for(endpoint, effect)
             return _call(completed, endpoint, effect, cancelled)
         with self._lock:
             return self._open(endpoint).send(endpoint, effect)

@@ -13,9 +13,10 @@ import aiohttp
 
 from gate.drivers.live import read_live
 from gate.drivers.retrying import HTTP_ERRORS, MAX_BODY, http_arguments, http_error, too_long
-from gate.drivers.world import Value
+from gate.drivers.world import Value, faults_of
 from gate.effects import Generate, Request
-from gate.live_ports import LiveWireUpstream, Piece
+from gate.errors import GateError
+from gate.live_ports import AwaitableUpstream, LiveWireUpstream, Piece
 from gate.ports import WireEndpoint
 
 _CONNECTIONS = 1024
@@ -71,6 +72,12 @@ class Sender:
             await self._session.close()
 
 
+async def awaited(upstream: AwaitableUpstream, effect: Generate) -> Value:
+    """The reply. Any fault of the upstream's is an `UpstreamError`, as a server's would be."""
+    with faults_of(upstream.name, GateError):
+        return await upstream.acomplete(effect)
+
+
 class BackgroundSender:
     """A `Sender` on an event loop of its own, on a thread, for callers that have none.
 
@@ -99,6 +106,10 @@ class BackgroundSender:
     ) -> Future[Value]:
         """Likewise. ``sees`` is awaited on the loop behind."""
         return asyncio.run_coroutine_threadsafe(self._sender.send_live(upstream, effect, sees), self._loop)
+
+    def wait_for(self, upstream: AwaitableUpstream, effect: Generate) -> Future[Value]:
+        """The reply of an upstream in this process that waits on a loop. Cancelling the future calls it off."""
+        return asyncio.run_coroutine_threadsafe(awaited(upstream, effect), self._loop)
 
     def close(self) -> None:
         """Break off what is under way and close every connection. Closing twice does nothing."""

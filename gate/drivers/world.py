@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
@@ -17,7 +18,7 @@ from gate.effects import (
     Request,
     Retrieve,
     effect_key,
-    family_key,
+    keys_of,
 )
 from gate.errors import EvidenceUnavailable, GateError, UpstreamError, UpstreamTimeout
 from gate.fresh_bytes import fresh_bytes
@@ -170,10 +171,6 @@ class World:
             self.refused[_kind(effect)] = self.refused.get(_kind(effect), frozenset()) | names
 
 
-def _family(effect: Request) -> str:
-    return family_key(effect) if isinstance(effect, Generate) and (effect.n > 1 or effect.part_of) else ""
-
-
 def _name_of(effect: Request) -> str:
     match effect:
         case Generate(upstream=name) | Embed(embedder=name) | Entail(judge=name):
@@ -209,16 +206,23 @@ def completed(endpoint: LocalEndpoint[Any, Value], effect: Request, cancelled: C
     Whatever fault it has is an `UpstreamError`, as a server's would be. Of a fault only the kind is told: its words may
     quote the user's.
     """
-    try:
+    # of a search or a hand-over: at worst a way that is closed
+    passing = UpstreamError if isinstance(effect, Retrieve | HandOver) else GateError
+    with faults_of(endpoint.name, passing):
         return endpoint.complete(effect, cancelled)
-    except UpstreamError:
-        raise
-    except GateError as error:
-        if isinstance(effect, Retrieve | HandOver):  # at worst a way that is closed
-            raise UpstreamError(endpoint.name, f"failed: {error}") from error
-        raise
+
+
+@contextlib.contextmanager
+def faults_of(name: str, passing: type[GateError] | None = UpstreamError) -> Iterator[None]:
+    """Code that stands behind this name, and may be anyone's: its faults leave as `UpstreamError`; those that are
+    ``passing`` as they are. Where none is, also the words of gate's own errors may be the user's: they are not told."""
+    try:
+        yield
     except Exception as error:
-        raise UpstreamError(endpoint.name, f"failed: {type(error).__name__}") from error
+        if passing is not None and isinstance(error, passing):
+            raise
+        said = str(error) if passing is not None and isinstance(error, GateError) else type(error).__name__
+        raise UpstreamError(name, f"failed: {said}") from error
 
 
 def search_failed(effect: Retrieve, error: UpstreamError) -> EvidenceUnavailable:
@@ -279,16 +283,22 @@ def called_off(world: World, effect: Request, calls: int, began: float, written:
 
 
 def tape_entry(
-    effect: Request, cost: Cost, value: Any = None, error: UpstreamError | None = None, *, keyed: bool = True
+    effect: Request,
+    cost: Cost,
+    value: Any = None,
+    error: UpstreamError | None = None,
+    *,
+    keyed: bool = True,
+    brought: bool = False,
 ) -> TapeEntry:
-    failure = None
+    failure, (key, family) = None, keys_of(effect) if keyed else ("", "")
     if error is not None:
         failure = Failure(error.upstream, error.cause, error.status, isinstance(error, UpstreamTimeout), error.said)
     return TapeEntry(
-        key=effect_key(effect) if keyed else "",
+        key=key,
         kind=type(effect).__name__.lower(),
         cost=cost,
-        family=_family(effect) if keyed else "",
+        family=family,
         n=effect.n if isinstance(effect, Generate) else 1,
         generations=value if isinstance(value, Generations) else None,
         cap=effect.cap if isinstance(effect, Generate) else None,
@@ -299,4 +309,5 @@ def tape_entry(
         failure=failure,
         to=_name_of(effect),
         began=time.time() - cost.seconds,
+        brought=brought,
     )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import accumulate
 from typing import ClassVar, Self
 
@@ -74,7 +75,9 @@ class SamplesSource(BaseModel, extra="forbid", frozen=True):
     @property
     def unanimous(self) -> int:
         """How many are drawn, with those before, when all agree."""
-        return self.before + self._rule.unanimous(self.n, accumulate(self._sizes(agreeing=True)))
+        return self.before + self._rule.unanimous(
+            self.n, accumulate(_sizes_agreeing(self._rule, self.n, self.batch, self.least))
+        )
 
     @property
     def fewest(self) -> int:
@@ -87,8 +90,9 @@ class SamplesSource(BaseModel, extra="forbid", frozen=True):
         return self.stop != "none" or self.before > 0
 
     def calls(self, profile: Profile) -> int:
-        sizes = (self.n,) if self.stop == "none" else self._sizes(agreeing=False)
-        return max(sum(fewest_calls(size, profile.n) for size in sizes), fewest_calls(self.n, profile.n))
+        if self.stop == "none":
+            return fewest_calls(self.n, profile.n)
+        return _most_calls(self._rule, self.n, self.batch, self.least, profile.n)
 
     def gather(self, round_: Round, evidence: Evidence) -> Flow[Fact]:
         earlier = evidence.find(Samples) if self.before else None
@@ -132,20 +136,7 @@ class SamplesSource(BaseModel, extra="forbid", frozen=True):
 
     def _size(self, agreeing: int, asked: int) -> int:
         """Of the next batch."""
-        others, left = asked - agreeing, self.n - asked
-        least = max(self.batch, self.least - asked, self._rule.soonest(agreeing, others, left))
-        return min(left, least)
-
-    def _sizes(self, *, agreeing: bool) -> Iterator[int]:
-        """Of all batches when every sample agrees, or at worst."""
-        drawn = 0
-        while drawn < self.n:
-            size = self._size(drawn, drawn) if agreeing else self._smallest(drawn)
-            yield size
-            drawn += size
-
-    def _smallest(self, asked: int) -> int:
-        return min(self._size(agreeing, asked) for agreeing in range(asked + 1))
+        return _size(self._rule, self.n, self.batch, self.least, agreeing, asked)
 
     def _several(self, round_: Round, n: int, first: int) -> Flow[Drawn]:
         """``n`` samples. ``first`` is the place of the first call among all."""
@@ -162,6 +153,33 @@ class SamplesSource(BaseModel, extra="forbid", frozen=True):
         seed, of = seed_of(self.seed, place), max(self.n, count)
         made = request(round_, n=count, temperature=self.temperature, seed=seed, alternatives=0, of=of)
         return replace(made, part_of=Draws(self.seed if round_.profile.seed else None))
+
+
+# What a policy draws is reckoned anew for every decision (is there room for it?), and is always the same.
+
+
+@lru_cache(maxsize=256)
+def _sizes_agreeing(rule: SamplingStop, n: int, batch: int, least: int) -> tuple[int, ...]:
+    """Of all batches when every sample agrees."""
+    sizes: list[int] = []
+    while (drawn := sum(sizes)) < n:
+        sizes.append(_size(rule, n, batch, least, drawn, drawn))
+    return tuple(sizes)
+
+
+@lru_cache(maxsize=256)
+def _most_calls(rule: SamplingStop, n: int, batch: int, least: int, at_once: int) -> int:
+    """Over all ways the votes may fall: more batches take more calls, and so may one that does not divide evenly."""
+    most = [0] * (n + 1)
+    for asked in reversed(range(n)):
+        sizes = {_size(rule, n, batch, least, agreeing, asked) for agreeing in range(asked + 1)}
+        most[asked] = max(fewest_calls(size, at_once) + most[asked + size] for size in sizes)
+    return most[0]
+
+
+def _size(rule: SamplingStop, n: int, batch: int, least: int, agreeing: int, asked: int) -> int:
+    others, left = asked - agreeing, n - asked
+    return min(left, max(batch, least - asked, rule.soonest(agreeing, others, left)))
 
 
 def _none_came(drawn: Drawn) -> str:

@@ -17,7 +17,7 @@ class Entry:
 
     record: TraceRecord
     door: str = "chat"
-    """Where it came in: ``chat``, ``responses``, ``messages``."""
+    """Where it came in: ``chat``, ``responses``, ``messages``, ``guardrail``."""
     key: str = ""
     """The name of the client's key; "" where there are no keys."""
     request_id: str = ""

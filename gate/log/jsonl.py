@@ -34,7 +34,8 @@ def without_text(record: TraceRecord) -> TraceRecord:
     for a missing signal or a closed way is made of those (`UpstreamError.said` is in the tape alone). Such a record can
     be explained but not replayed.
     """
-    return dataclasses.replace(record, question=None, tape=(), outcome=None)
+    brought = record.brought and dataclasses.replace(record.brought, passages=())
+    return dataclasses.replace(record, question=None, tape=(), outcome=None, brought=brought)
 
 
 def without_states(record: TraceRecord) -> TraceRecord:

@@ -42,7 +42,7 @@ class AbstainRoute:
     def follow(self, round_: Round, evidence: Evidence, decision: Decision) -> Flow[Round | Ending]:
         language = spoken(round_.question.text, self.language)
         draft = self._unsure_answer(evidence, decision)
-        parts = [worded("hedged", language, answer=draft) if draft else self._refusal(decision.reason, language)]
+        parts = [worded("hedged", language, answer=draft) if draft else self.refusal(decision.reason, language)]
         shown = self._found(round_) if self.evidence else ()
         if shown:
             parts.append("\n".join((worded("found", language), *map(_quoted, shown))))
@@ -54,7 +54,8 @@ class AbstainRoute:
         text = "\n\n".join(parts)
         return Ending(text, cost=cost, detail=detail, passages=shown, hedged=bool(draft), reference=reference)
 
-    def _refusal(self, reason: str, language: str) -> str:
+    def refusal(self, reason: str, language: str) -> str:
+        """What is said for a decision's reason, in a language or the nearest there is."""
         if self.text is not None:
             return self.text
         if not self.texts:

@@ -8,6 +8,7 @@ most speaks for a language that gate has no texts in, such as Swedish or Czech: 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping
 
 _SEEN = 1000
@@ -122,6 +123,13 @@ _OWN = {"ß": "de", "œ": "fr", "ñ": "es", "¿": "es", "¡": "es", "ã": "pt", 
         "ś": "pl", "ż": "pl", "ź": "pl", "ğ": "tr", "ı": "tr", "ş": "tr", "İ": "tr"}  # fmt: skip
 """Letters and marks that one of the languages alone has."""
 _OWN |= {letter: languages for languages, (_, letters) in _UNTOLD.items() for letter in letters}
+_SHARED = {language: frozenset(letters) for language, letters in _LETTERS.items()}
+_NONE: frozenset[str] = frozenset()
+_SPOKEN: dict[str, tuple[str, ...]] = {}
+"""The languages each word is of."""
+for _language, _known in (*_WORDS.items(), *((name, known) for name, (known, _) in _UNTOLD.items())):
+    for _word in _known:
+        _SPOKEN[_word] = (*_SPOKEN.get(_word, ()), _language)
 
 
 def language_of(text: str) -> str | None:
@@ -136,17 +144,18 @@ def language_of(text: str) -> str | None:
                 return None if other and other.search(seen) else language
         if 2 * sum(letter.isalpha() for letter in _LATIN.findall(seen)) < letters:
             return None  # Greek, Hebrew, Thai and whatever else there are no texts in
-    scores = {language: _score(language, known, seen) for language, known in _WORDS.items()}
-    scores |= {language: _score(language, known, seen) for language, (known, _) in _UNTOLD.items()}
-    first, second = sorted(scores.values(), reverse=True)[:2]
-    likeliest = max(scores, key=lambda language: scores[language])
+    scores = _scores(seen)
+    first, second = (*sorted(scores.values(), reverse=True), 0.0, 0.0)[:2]
+    likeliest = max(scores, key=lambda language: scores[language], default="")
     return likeliest if first > second and likeliest in _WORDS else None
 
 
-def _score(language: str, known: frozenset[str], text: str) -> float:
-    words = sum(word in known for word in _WORD.findall(text.casefold()))
-    letters = set(text) | set(text.casefold())
-    own = sum(_OWN.get(letter) == language for letter in letters)
-    if not words + own:  # letters that several languages have say nothing by themselves
-        return 0.0
-    return words + own + 0.4 * len(letters & set(_LETTERS.get(language, "")))
+def _scores(text: str) -> Mapping[str, float]:
+    """How much speaks for each language; of those for which nothing does, nothing."""
+    folded = text.casefold()
+    letters = {*text, *folded}
+    found = Counter(language for word in _WORD.findall(folded) for language in _SPOKEN.get(word, ()))
+    if not text.isascii():
+        found.update(_OWN[letter] for letter in letters if letter in _OWN)
+    # letters that several languages have say nothing by themselves
+    return {language: count + 0.4 * len(letters & _SHARED.get(language, _NONE)) for language, count in found.items()}

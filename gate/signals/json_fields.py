@@ -20,6 +20,8 @@ from gate.ports import Evidence, Fact, Missing
 Fields: TypeAlias = Mapping[str, Any]
 """The scalars and empty containers of a JSON value by their JSON pointers (RFC 6901)."""
 _FENCED = re.compile(r"```\w*\n(.*)\n```", re.DOTALL)
+MOST_NAMED = 20_000_000
+"""Characters of all pointers together: long names, nested deep, over many fields would else fill the memory."""
 
 
 def parse_json(text: str) -> Any:
@@ -42,11 +44,19 @@ def _finite(text: str) -> float:
 
 
 def fields(value: Any, at: str = "") -> dict[str, Any]:
-    """Every field of a JSON value, in order; ``at`` is put before their pointers."""
+    """Every field of a JSON value, in order; ``at`` is put before their pointers.
+
+    Raises `ValueError` where the pointers are longer than any answer needs.
+    """
     found: dict[str, Any] = {}
     left: list[tuple[str, Any]] = [(at, value)]
+    named = 0
     while left:  # answers are too deep for recursion when they like
         pointer, item = left.pop()
+        if isinstance(item, dict | list):
+            named += len(pointer) * len(item)
+        if named > MOST_NAMED:
+            raise ValueError("too many fields with too long names")
         if isinstance(item, dict) and item:
             left.extend((f"{pointer}/{escaped(key)}", below) for key, below in reversed(item.items()))
         elif isinstance(item, list) and item:
@@ -100,18 +110,24 @@ def field_agreement(draft: str, samples: Sequence[str]) -> dict[str, float]:
 
     Raises `ValueError` when the draft is no JSON object or array, and without samples.
     """
-    return shares(_fields_of(draft), [_fields_or_none(sample) for sample in samples])
+    return shares(_fields_of(draft), [fields_or_none(sample) for sample in samples])
 
 
 def _fields_of(text: str) -> Fields:
-    fenced = _FENCED.fullmatch(text.strip())
-    value = parse_json(fenced[1] if fenced else text)
+    value = parse_json(json_part(text)[0])
     if not isinstance(value, dict | list):
         raise ValueError("neither an object nor an array")
     return fields(value)
 
 
-def _fields_or_none(text: str) -> Fields:
+def json_part(text: str) -> tuple[str, int]:
+    """The text without the fence that models like to put around JSON, and where it begins."""
+    fenced = _FENCED.fullmatch(text.strip())
+    return (fenced[1], len(text) - len(text.lstrip()) + fenced.start(1)) if fenced else (text, 0)
+
+
+def fields_or_none(text: str) -> Fields:
+    """The fields of a JSON object or array; none of any other text."""
     try:
         return _fields_of(text)
     except ValueError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -27,15 +27,21 @@ def argument_agreement(draft: Generation, samples: Sequence[Generation]) -> dict
     tool is compared with the n-th call of the same tool; what calls come between is for `name_agreement` to say.
     Arguments that are not JSON are compared as text. Raises `ValueError` without samples.
     """
-    return shares(_arguments(draft), [_arguments(sample) for sample in samples])
+    return shares(arguments_of(draft), [arguments_of(sample) for sample in samples])
 
 
-def _arguments(generation: Generation) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+def calls_at(generation: Generation) -> Iterator[tuple[str, ToolCall]]:
+    """The calls with the pointers that their arguments begin with."""
     called: Counter[str] = Counter()
     for call in generation.tool_calls:
-        at = f"/{escaped(call.name)}/{called[call.name]}"
+        yield f"/{escaped(call.name)}/{called[call.name]}", call
         called[call.name] += 1
+
+
+def arguments_of(generation: Generation) -> dict[str, Any]:
+    """All arguments of all calls by their pointers; of a call whose arguments are no JSON their text."""
+    found: dict[str, Any] = {}
+    for at, call in calls_at(generation):
         try:
             found |= fields(parse_json(call.arguments), at)
         except ValueError:
@@ -96,7 +102,7 @@ class ToolSchemaValid:
             return Missing(evidence.missing.get(Asked, "the question is not among the evidence"))
         if not draft.generation.tool_calls:
             return Missing("the draft calls no tool")
-        tools = _parameters(asked.question.options)
+        tools = offered_tools(asked.question.options)
         if not tools:
             return Missing("the request offers no tool")
         said = [_valid(call, tools) for call in draft.generation.tool_calls]
@@ -120,7 +126,7 @@ def _valid(call: ToolCall, tools: Mapping[str, Any]) -> bool | Missing:
         return Missing(f"the arguments cannot be judged: {error}")
 
 
-def _parameters(options: JsonObject) -> dict[str, Any]:
+def offered_tools(options: JsonObject) -> dict[str, Any]:
     """The schema of each tool the request offers, as ``tools`` or as the older ``functions``."""
     offered = [tool.get("function") for tool in _objects(options.get("tools"))]
     found: dict[str, Any] = {}

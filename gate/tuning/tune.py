@@ -23,7 +23,7 @@ from gate.evidence.probes import Probes
 from gate.gateway import Gateway
 from gate.pipeline import Plan
 from gate.policy import CertificateSettings, Policy, PolicyFile
-from gate.ports import Calibrator
+from gate.ports import Calibrator, Price
 from gate.rules import ExpectedCostRule
 from gate.tuning import expected_cost
 from gate.tuning.certification import Bound, Counted, Foreseen, Tested, start, tested
@@ -134,7 +134,8 @@ def tune(
         terrain = _terrain(grounds[-1], shapes[0]).looking_ahead(grounds[-1].table, as_it_ran.ways)
         ran = option(terrain, shapes[0], file.policy.rule, _prices(file.policy, 1.0))
         options.insert(at, (grounds[-1], replace(ran, ways=as_it_ran.ways)))
-    candidates = [_candidate(bare, ground, each, calibrator or file.policy.calibrator) for ground, each in options]
+    named, charged = calibrator or file.policy.calibrator, gateway.plan.prices
+    candidates = [_candidate(bare, ground, each, named, charged) for ground, each in options]
     tests = tuple(tested(_counted(bare, candidates[at:], source, build, progress), promise, bound))
     chosen = _cheapest(tests, file.policy)
     if chosen is None:  # for the record alone: what else there was shows how far from the promise it all is
@@ -273,7 +274,9 @@ def _foreseen(option: Option, n: int) -> Foreseen:
 # --- candidates --------------------------------------------------------------------------------------------------
 
 
-def _candidate(file: PolicyFile, ground: _Ground, option: Option, calibrator: str) -> Candidate:
+def _candidate(
+    file: PolicyFile, ground: _Ground, option: Option, calibrator: str, prices: Mapping[str, Price]
+) -> Candidate:
     shape, routes = option.structure, file.policy.routes
     update = {
         "ladder": shape.ladder,
@@ -286,7 +289,7 @@ def _candidate(file: PolicyFile, ground: _Ground, option: Option, calibrator: st
             }
         ),
     }
-    charged = {name: tuple(file.policy.upstreams[name].price.model_dump().values()) for name in shape.ladder}
+    charged = {name: (prices[name].prompt, prices[name].completion) for name in shape.ladder}
     ways = option.ways and option.ways.model_copy(update={"prices": charged})
     fitted = ground.calibrator.model_copy(update={"ways": ways})
     return Candidate(option, ground.variant.label, ground.variant.policy.model_copy(update=update), fitted)

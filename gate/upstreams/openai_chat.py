@@ -82,20 +82,26 @@ class OpenAIChat:
 
     def read(self, data: Mapping[str, Any]) -> Generations:
         """What a reply's JSON object, as `reply_object` gives it, says. Raises `UpstreamError` for a broken choice."""
-        choices = tuple(self._choice(choice) for choice in data["choices"])
-        return Generations(choices, usage_of(data), text_of(data.get("model")))
+        return read_chat(self.name, data)
 
-    def _choice(self, choice: Mapping[str, Any]) -> Generation:
-        message = choice.get("message")
-        if not isinstance(message, dict):
-            raise UpstreamError(self.name, "answered with a choice that holds no message", retryable=True)
-        return Generation(
-            text=content_text(message.get("content")),
-            finish_reason=text_of(choice.get("finish_reason")) or "stop",
-            tokens=token_logprobs(choice.get("logprobs")),
-            tool_calls=_tool_calls(message.get("tool_calls")),
-            refusal=text_of(message.get("refusal")) or None,
-        )
+
+def read_chat(upstream: str, data: Mapping[str, Any]) -> Generations:
+    """What a ``chat.completion`` with at least one choice says, whoever brought it."""
+    choices = tuple(_choice(upstream, choice) for choice in data["choices"])
+    return Generations(choices, usage_of(data), text_of(data.get("model")))
+
+
+def _choice(upstream: str, choice: Mapping[str, Any]) -> Generation:
+    message = choice.get("message")
+    if not isinstance(message, dict):
+        raise UpstreamError(upstream, "answered with a choice that holds no message", retryable=True)
+    return Generation(
+        text=content_text(message.get("content")),
+        finish_reason=text_of(choice.get("finish_reason")) or "stop",
+        tokens=token_logprobs(choice.get("logprobs")),
+        tool_calls=_tool_calls(message.get("tool_calls")),
+        refusal=text_of(message.get("refusal")) or None,
+    )
 
 
 def wire_message(message: Message) -> Mapping[str, Any]:

@@ -63,27 +63,13 @@ class Capabilities(BaseModel):
         return Profile(**self.model_dump())
 
 
-class AddressOptions(BaseModel):
-    """How to reach an OpenAI-compatible server. The key comes from an environment variable or a file only."""
+class KeyOptions(BaseModel):
+    """What opens an endpoint. The key comes from an environment variable or a file only."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    base_url: str
-    model: str = Field(min_length=1)
     api_key_env: str | None = None
     api_key_file: str | None = None
-    headers: dict[str, str] = {}
-    """Sent with every request. Not for keys: they would stand in the policy."""
-
-    @field_validator("base_url")
-    @classmethod
-    def _address(cls, value: str) -> str:
-        return http_address(value, example="http://127.0.0.1:8000/v1")
-
-    @field_validator("headers")
-    @classmethod
-    def _no_keys(cls, value: dict[str, str]) -> dict[str, str]:
-        return headers_without_keys(value)
 
     @model_validator(mode="after")
     def _one_key(self) -> Self:
@@ -104,9 +90,32 @@ class AddressOptions(BaseModel):
             return secret
         return None
 
+
+class AddressOptions(KeyOptions):
+    """How to reach an OpenAI-compatible server."""
+
+    base_url: str
+    model: str = Field(min_length=1)
+    headers: dict[str, str] = {}
+    """Sent with every request. Not for keys: they would stand in the policy."""
+
+    @field_validator("base_url")
+    @classmethod
+    def _address(cls, value: str) -> str:
+        return http_address(value, example="http://127.0.0.1:8000/v1")
+
+    @field_validator("headers")
+    @classmethod
+    def _no_keys(cls, value: dict[str, str]) -> dict[str, str]:
+        return headers_without_keys(value)
+
     def fingerprint(self, kind: str, dialect: str) -> str:
-        text = "\0".join((kind, dialect, self.base_url, self.model))
-        return f"{self.model}:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
+        return fingerprint_of(self.model, kind, dialect, self.base_url)
+
+
+def fingerprint_of(model: str, kind: str, dialect: str, address: str) -> str:
+    text = "\0".join((kind, dialect, address, model))
+    return f"{model}:{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
 
 class ServerOptions(AddressOptions):
@@ -229,7 +238,7 @@ def token_logprobs(logprobs: Any) -> tuple[TokenLogprob, ...] | None:
 
 def _alternatives(listed: Any) -> tuple[tuple[str, float], ...]:
     made = []
-    for each in listed or ():
+    for each in listed if isinstance(listed, list) else ():
         if type(each) is dict:
             token, value = each.get("token"), each.get("logprob")
             if type(value) is not float or not -1e4 <= value <= 0.0:  # seldom
@@ -257,7 +266,7 @@ def refused_field(error: UpstreamError) -> str | None:
     A reply that says which field it means is taken at its word. Otherwise its message must call a field unsupported,
     unknown or the like: one that only mentions a name says nothing about it.
     """
-    if error.status not in {400, 404, 422, 501}:
+    if error.status not in {400, 403, 404, 422, 501}:
         return None
     if error.param is not None:
         named = error.param.partition(".")[0]  # of a part, as in stream_options.include_usage

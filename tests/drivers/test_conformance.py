@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
+import threading
 import time
 from collections.abc import Callable
 
 import pytest
 
 from gate.drivers import Recording, ReplayDriver, World
-from gate.effects import Embed, Entail, Generate, Reply, embed, entail, generate, together
-from gate.errors import ReplayGap, UpstreamError, UpstreamTimeout
+from gate.effects import Call, Embed, Entail, Flow, Generate, Reply, call, embed, entail, generate, together
+from gate.errors import MissingExtra, ReplayGap, RequestError, UpstreamError, UpstreamTimeout
 from gate.pipeline import answer
 from gate.ports import Price
-from gate.types import Action, Cost, Entailment, Entailments, Outcome
+from gate.types import Action, Cost, Entailment, Entailments, Generation, Generations, Outcome
 from gate.upstreams import OpenAIChat
 from tests.drivers.running import ASKED, MESSAGES, both, doubtful, run, untimed
 from tests.scripted import Scripted, always, plan_over, world_of
@@ -140,3 +142,128 @@ def test_verdicts_are_asked_of_a_judge_and_replayed(threaded: bool) -> None:
     assert ReplayDriver(recording.tape).run(entail(asked), Recording()) == reply
     with pytest.raises(UpstreamError, match="is down"):
         run(world, entail(Entail("follows", (("down", "x"),))), threaded=threaded)
+
+
+# --- code of the caller's ----------------------------------------------------------------------------------------
+
+
+def calling(function: Callable[[], object], *, threaded: bool, own_words: bool = False) -> Flow[object]:
+    async def awaited() -> object:
+        return function()
+
+    return call(Call("mine", function if threaded else awaited, own_words))
+
+
+@both
+def test_code_of_the_callers_gives_what_it_gives_and_nothing_is_recorded(threaded: bool) -> None:
+    reply = Generations((Generation("Nigeria"),))
+    given, recording = run(World({}), calling(lambda: reply, threaded=threaded), threaded=threaded)
+    assert given is reply
+    assert recording.tape == [], "whoever asks for it records what comes of it"
+
+
+@both
+@pytest.mark.parametrize("fault", [RuntimeError("the user's own words"), KeyError("secret"), TimeoutError("late")])
+def test_its_faults_are_an_upstreams_and_only_their_kind_is_told(threaded: bool, fault: Exception) -> None:
+    def breaks() -> object:
+        raise fault
+
+    with pytest.raises(UpstreamError) as caught:
+        run(World({}), calling(breaks, threaded=threaded), threaded=threaded)
+    assert str(caught.value) == f"upstream 'mine': failed: {type(fault).__name__}"
+    assert caught.value.__cause__ is fault
+
+
+@both
+@pytest.mark.parametrize("own_words", [True, False])
+def test_an_upstreams_failure_goes_on_as_it_is_where_it_is_in_gates_own_words(threaded: bool, own_words: bool) -> None:
+    failure = UpstreamError("theirs", "cannot tell: the user's own words", status=503)
+
+    def breaks() -> object:
+        raise failure
+
+    with pytest.raises(UpstreamError) as caught:
+        run(World({}), calling(breaks, threaded=threaded, own_words=own_words), threaded=threaded)
+    assert (caught.value is failure) is own_words
+    assert ("words" in str(caught.value)) is own_words
+
+
+@both
+def test_any_other_error_of_gates_own_is_a_failure_of_which_only_the_kind_is_told(threaded: bool) -> None:
+    def breaks() -> object:
+        raise RequestError("the question is empty: 'Where is my user?'")
+
+    with pytest.raises(UpstreamError) as caught:
+        run(World({}), calling(breaks, threaded=threaded), threaded=threaded)
+    assert str(caught.value) == "upstream 'mine': failed: RequestError"
+
+
+@both
+@pytest.mark.parametrize("end", [KeyboardInterrupt, SystemExit])
+def test_what_ends_the_program_is_no_fault_of_an_upstream(threaded: bool, end: type[BaseException]) -> None:
+    def ends() -> object:
+        raise end
+
+    with pytest.raises(end):
+        run(World({}), calling(ends, threaded=threaded), threaded=threaded)
+
+
+@both
+def test_nothing_of_the_callers_is_called_after_the_deadline(threaded: bool) -> None:
+    called = []
+    with pytest.raises(UpstreamTimeout, match="'mine': was not asked"):
+        run(World({}), calling(lambda: called.append(1), threaded=threaded), threaded=threaded, seconds=0)
+    assert called == []
+
+
+# --- upstreams that can be awaited -------------------------------------------------------------------------------
+
+
+class Awaited(Scripted):
+    """Notes where it was asked."""
+
+    def complete(self, effect: Generate, cancelled: Callable[[], bool]) -> Generations:
+        self.asked_on = threading.current_thread()
+        return super().complete(effect, cancelled)
+
+    async def acomplete(self, effect: Generate) -> Generations:
+        await asyncio.sleep(0)
+        return self.complete(effect, lambda: False)
+
+
+@both
+def test_an_upstream_that_can_be_awaited_is_where_there_is_a_loop(threaded: bool) -> None:
+    mine = Awaited("mine", always("Nigeria"))
+    reply, recording = run(World({"mine": mine}), generate(Generate("mine", MESSAGES)), threaded=threaded)
+    assert isinstance(reply, Reply)
+    assert reply.value.choices[0].text == "Nigeria"
+    assert (mine.asked_on is threading.current_thread()) is not threaded
+    assert (recording.tape[0].cost.calls, recording.tape[0].cost.prompt_tokens) == (1, 10)
+
+
+@both
+def test_its_faults_are_told_as_those_of_any_upstream(threaded: bool) -> None:
+    def breaks(effect: Generate, place: int) -> str:
+        raise ValueError("the user's own words")
+
+    with pytest.raises(UpstreamError, match=r"'mine': failed: ValueError$") as caught:
+        run(World({"mine": Awaited("mine", breaks)}), generate(Generate("mine", MESSAGES)), threaded=threaded)
+    assert caught.value.cost is not None
+
+
+@both
+def test_what_it_lacks_to_run_is_no_fault_of_a_server(threaded: bool) -> None:
+    def lacks(effect: Generate, place: int) -> str:
+        raise MissingExtra("theirs", "more")
+
+    with pytest.raises(MissingExtra, match="'theirs'"):
+        run(World({"mine": Awaited("mine", lacks)}), generate(Generate("mine", MESSAGES)), threaded=threaded)
+
+
+@both
+def test_it_is_asked_again_where_that_may_help(threaded: bool) -> None:
+    mine = Awaited("mine", lambda e, i: "Nigeria" if len(mine.asked) > 1 else busy)
+    busy = UpstreamError("mine", "is busy", status=429, retryable=True, retry_after=0.001)
+    reply, _ = run(World({"mine": mine}), generate(Generate("mine", MESSAGES)), threaded=threaded)
+    assert isinstance(reply, Reply)
+    assert len(mine.asked) == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import threading
 import time
@@ -10,13 +11,13 @@ from typing import Any
 import pytest
 
 from gate.drivers import Recording, ThreadedDriver, World
-from gate.effects import Generate, generate, together
+from gate.effects import Call, Flow, Generate, call, generate, together
 from gate.errors import UpstreamError, UpstreamTimeout
 from gate.pipeline import answer
 from gate.ports import Price
 from gate.upstreams import OpenAIChat
 from tests.drivers.running import ASKED, MESSAGES
-from tests.scripted import Scripted, always, plan_over, world_of
+from tests.scripted import Awaited, Scripted, always, plan_over, world_of
 from tests.upstreams.faulty_server import Behaviour, FaultyServer, chat, silent, status, trickles
 
 
@@ -127,3 +128,55 @@ def test_a_loop_that_is_gone_as_after_a_fork_is_replaced() -> None:
             assert driver._sender is not None
             driver._sender.close()
         driver.close()
+
+
+def test_code_of_the_callers_is_called_on_its_own_thread_unless_side_by_side() -> None:
+    driver = ThreadedDriver(World({}))
+    called = Call("mine", threading.current_thread)
+    assert driver.run(call(called), Recording()) is threading.current_thread()
+    one, other = driver.run(together([call(called), call(called)]), Recording())
+    assert threading.current_thread() not in (one, other)
+    driver.close()
+
+
+def test_code_of_the_callers_is_not_called_once_a_neighbour_has_failed() -> None:
+    called = list[str]()
+
+    def waits() -> Flow[Any]:
+        with contextlib.suppress(UpstreamError):
+            yield from generate(Generate("slow", MESSAGES))
+        return (yield from call(Call("mine", lambda: called.append("called"))))
+
+    slow = Scripted("slow", always("x"), seconds=30)
+    broken = Scripted("broken", lambda e, i: UpstreamError("broken", "is down"))
+    driver = ThreadedDriver(world_of({"slow": slow, "broken": broken}))
+    with pytest.raises(UpstreamError, match="is down"):
+        driver.run(together([waits(), generate(Generate("broken", MESSAGES))]), Recording())
+    assert called == []
+    driver.close()
+
+
+def test_an_upstream_that_waits_on_a_loop_takes_up_no_thread_and_is_called_off_at_the_deadline() -> None:
+    slow = {"a": Awaited("a", always("x"), seconds=30), "b": Awaited("b", always("Nigeria"))}
+    driver = ThreadedDriver(world_of(slow))
+    try:
+        before = {*threading.enumerate()}
+        reply = driver.run(generate(Generate("b", MESSAGES)), Recording())
+        assert reply.value.choices[0].text == "Nigeria"
+        assert not [each for each in {*threading.enumerate()} - before if each.name == "gate-call"]
+        with pytest.raises(UpstreamTimeout):
+            driver.run(generate(Generate("a", MESSAGES)), Recording(), seconds=0.05)
+        assert slow["a"].cancelled.wait(5)
+    finally:
+        driver.close()
+
+
+def test_a_fault_of_an_upstream_that_waits_on_a_loop_is_one_of_a_model_endpoint() -> None:
+    def fail(effect: Generate, place: int) -> str:
+        raise KeyError("the words of a user")
+
+    driver = ThreadedDriver(world_of({"a": Awaited("a", fail)}))
+    with pytest.raises(UpstreamError, match="failed: KeyError") as failed:
+        driver.run(generate(Generate("a", MESSAGES)), Recording())
+    assert "user" not in str(failed.value)
+    driver.close()

@@ -18,6 +18,7 @@ from gate.errors import UpstreamError
 from gate.ports import Price
 from gate.upstreams import OpenAIChat
 from tests.drivers.running import MESSAGES
+from tests.scripted import Awaited, always
 from tests.upstreams.faulty_server import Behaviour, FaultyServer, chat, cut_mid_body, resets, says, silent, trickles
 
 ASKED = Generate("mine", MESSAGES)
@@ -111,3 +112,13 @@ def test_a_reply_without_end_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
         with pytest.raises(UpstreamError, match="sent more than"):
             behind.send(endpoint(server), ASKED).result(5)
         behind.close()
+
+
+def test_what_waits_behind_is_called_off_with_its_future() -> None:
+    slow, behind = Awaited("mine", always("x"), seconds=30), BackgroundSender()
+    waiting = behind.wait_for(slow, ASKED)
+    wait_for(lambda: bool(slow.asked))
+    waiting.cancel()
+    assert slow.cancelled.wait(5)
+    assert behind.wait_for(Awaited("mine", always("Nigeria")), ASKED).result(5).choices[0].text == "Nigeria"
+    behind.close()

@@ -7,7 +7,7 @@ from itertools import count
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -313,6 +313,7 @@ def test_drawing_stops_when_the_votes_settle_it(stop: Any, votes: str, batches: 
     assert drawn.cost.calls == len(batches) <= source.calls(Profile())
 
 
+@example(12, "unlikely_to_change", 0.5, 2, 2, "nyyynnnnnynnnnnn")  # batches of three, two a call
 @given(
     st.integers(2, 16),
     st.sampled_from(["none", "can_no_longer_change", "unlikely_to_change"]),

@@ -109,7 +109,7 @@ def sure_of_itself(gateway: Gateway) -> Gateway:
         )
         for tier in gateway.plan.tiers
     )
-    return dataclasses.replace(gateway, plan=dataclasses.replace(gateway.plan, tiers=tiers), _threaded=None, _async={})
+    return dataclasses.replace(gateway, plan=dataclasses.replace(gateway.plan, tiers=tiers))
 
 
 def test_decisions_and_answers_are_the_same(gateway: Gateway) -> None:

@@ -69,7 +69,8 @@ def far_sighted(draw: st.DrawFn) -> tuple[SmallWorld, ExpectedCostRule]:
     world = draw(worlds())
     abstain = draw(st.integers(1, 16).map(lambda k: k / 16))
     rule = ExpectedCostRule(
-        wrong=abstain + draw(st.integers(0, 32).map(lambda k: k / 8)),
+        # where a mistake costs no more than abstaining all ways cost the same, but for the order they are added up in
+        wrong=abstain + draw(st.integers(1, 32).map(lambda k: k / 8)),
         abstain=abstain,
         answer_at=draw(P),
         otherwise=draw(st.sampled_from(ANY_WAY)),

@@ -36,6 +36,7 @@ class FaultyServer:
 
     def __enter__(self) -> Self:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
+        self._server.socket.listen(256)  # more than five may knock at once
         self._server.daemon_threads = True
         self._server.faulty = self  # type: ignore[attr-defined]
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
@@ -106,7 +107,7 @@ class _Handler(BaseHTTPRequestHandler):
         """Says nothing."""
 
 
-def chat(*texts: str, logprobs: bool = True, honours_n: bool = True) -> Behaviour:
+def chat(*texts: str, logprobs: bool = True, honours_n: bool = True, model: str = "m-1") -> Behaviour:
     """A well-behaved chat server that says the texts in turn."""
 
     def behave(handler: _Handler, asked: dict[str, Any]) -> None:
@@ -122,7 +123,7 @@ def chat(*texts: str, logprobs: bool = True, honours_n: bool = True) -> Behaviou
                 }
             choices.append(choice)
         usage = {"prompt_tokens": 7, "completion_tokens": 2 * n, "total_tokens": 7 + 2 * n}
-        handler.send(200, json.dumps({"model": "m-1", "choices": choices, "usage": usage}).encode())
+        handler.send(200, json.dumps({"model": model, "choices": choices, "usage": usage}).encode())
 
     return behave
 

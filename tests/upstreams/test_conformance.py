@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,22 @@ from pydantic import BaseModel, ValidationError
 
 from gate.ports import Price, Profile, is_local
 from gate.upstreams import UPSTREAMS
+from tests.upstreams.fake_litellm import FakeLitellm, says
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "openai_chat": {"base_url": "http://127.0.0.1:1/v1", "model": "m"},
     "openai_completions": {"base_url": "http://127.0.0.1:1/v1", "model": "m"},
     "vllm": {"base_url": "http://127.0.0.1:1/v1", "model": "m"},
     "pocket": {"model": "small"},
+    "caller": {"identity": "model-1, prompt 3"},
+    "litellm": {"model": "openai/m"},
 }
+
+
+@pytest.fixture(autouse=True)
+def _litellm(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether it is installed or not."""
+    monkeypatch.setitem(sys.modules, "litellm", FakeLitellm(says("hm")))
 
 
 @pytest.fixture

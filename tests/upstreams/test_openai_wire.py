@@ -147,6 +147,7 @@ def test_only_log_probabilities_are_read_as_such(value: object, read: float | No
         ("[{'type': 'extra_forbidden', 'loc': ('body', 'n'), 'msg': 'Extra inputs are not permitted'}]", "n"),
         ("anthropic does not support parameters: ['n']", "n"),
         ("logprobs aren't supported here", "logprobs"),
+        ("You are not allowed to request logprobs from this model", "logprobs"),
         ("Unknown parameter: 'stream_options'.", "stream_options"),
         ("Unrecognized request argument supplied: stream", "stream"),
         ("Streaming is not supported for this model.", "stream"),
