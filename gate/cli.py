@@ -23,6 +23,7 @@ from gate import (
     cli_judging,
     cli_keys,
     cli_log,
+    cli_mcp,
     cli_prefix,
     cli_serving,
     cli_tuning,
@@ -116,7 +117,9 @@ def demo(
     """Ask the pocket model questions it was not tuned on, with and without the gate."""
     from rich.progress import track
 
-    gateway = gate.load_gateway(policy)
+    from gate.assemble import load_answering
+
+    gateway = load_answering(policy)
     facts = demo_facts(count)
     steps = track(facts, description="asking", console=err, transient=True, disable=not err.is_terminal)
     asked = [_Asked(fact, *gateway.ask(Question.from_text(fact.question))) for fact in steps]
@@ -203,6 +206,7 @@ cli_vllm.register(app)
 cli_index.register(app)
 cli_log.register(app)
 cli_keys.register(app)
+cli_mcp.register(app)
 
 
 def main() -> None:
@@ -216,9 +220,11 @@ def main() -> None:
 
 
 def _ask(question: str, policy: str) -> tuple[Gateway, Outcome, TraceRecord]:
+    from gate.assemble import load_answering
+
     if not question.strip():
         raise RequestError("the question is empty")
-    gateway = gate.load_gateway(policy)
+    gateway = load_answering(policy)
     try:
         return gateway, *gateway.ask(Question.from_text(question))
     finally:

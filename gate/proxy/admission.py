@@ -26,7 +26,7 @@ from gate.proxy.wire_errors import http_error
 
 EXEMPT = frozenset({"/healthz", "/readyz", "/metrics"})
 """Never queued: whoever watches the server must see it also when it is full."""
-KEYED = "/v1/"
+KEYED = ("/v1/", "/beta/")
 """What begins so takes a key, where there are keys."""
 _FORMS, _FORM_BYTES = 64, 64 * 2**10
 """Of everything else so many bodies are read at once, and so many bytes of each."""

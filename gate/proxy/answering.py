@@ -7,12 +7,15 @@ among the requests at once, and a server that stops waits for it.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from gate.errors import GateError, RequestError
 from gate.ports import Price
 from gate.proxy.attending import while_connected
 from gate.proxy.doors import Door
 from gate.proxy.exchange import ClientGone, Exchange
 from gate.proxy.json_wire import dumps
+from gate.proxy.keys import Client
 from gate.proxy.limits import Admitted
 from gate.proxy.request_fields import ChatRequest
 from gate.proxy.service import Service
@@ -21,14 +24,16 @@ from gate.proxy.turn import Turn
 from gate.proxy.wire_errors import wire_error
 from gate.spending import prompt_tokens
 
+Way = Callable[[Service, Door, Exchange], Awaitable[None]]
+"""Serves a request. What it raises while nothing is sent is told in the door's shape."""
 _UNGUESSED = 256
 """Tokens an answer is taken to have where its request sets no limit, until it is there."""
 
 
-async def answer(service: Service, door: Door, exchange: Exchange) -> None:
-    """Serve one request. What it raises is a fault, or ends the server."""
+async def answer(service: Service, door: Door, exchange: Exchange, way: Way | None = None) -> None:
+    """Serve one request, ``way`` being another than that of `DOORS`. What it raises is a fault, or ends the server."""
     try:
-        await _let_in(service, door, exchange)
+        await (way or _let_in)(service, door, exchange)
     except GateError as error:  # what comes later its turn answers
         refusal = wire_error(error)
         exchange.mark(refusal.headers)
@@ -38,11 +43,21 @@ async def answer(service: Service, door: Door, exchange: Exchange) -> None:
 
 
 async def _let_in(service: Service, door: Door, exchange: Exchange) -> None:
+    client = who(service, exchange)
+    await serve(service, door, exchange, client, door.parse(await exchange.body()))
+
+
+def who(service: Service, exchange: Exchange) -> Client:
+    """Who asks for a decision. Raises `RequestError`, also where none can be made now."""
     client = service.client(exchange, "ask")
     if service.refusing:
         said = "decisions cannot be logged now, and this server decides nothing unlogged; try again"
         raise RequestError(said, status=503, code="log_unavailable", retry_after=1)
-    asked = door.parse(await exchange.body())
+    return client
+
+
+async def serve(service: Service, door: Door, exchange: Exchange, client: Client, asked: ChatRequest) -> None:
+    """A request that was read. What goes wrong in its turn the turn answers."""
     async with service.policies.using(service.policy_of(client, asked)) as gateway:
         turn = Turn(service, door, exchange, client, asked, gateway)
         turn.admitted = admitted = _admitted(turn)
@@ -57,9 +72,16 @@ async def _let_in(service: Service, door: Door, exchange: Exchange) -> None:
 
 
 def _admitted(turn: Turn) -> Admitted | None:
-    service, client, exchange = turn.service, turn.client, turn.exchange
+    service, client, asked = turn.service, turn.client, turn.asked
+    return admit(service, turn.exchange, client, lambda: asked.n * sum(_estimate(asked)), lambda: _money(turn))
+
+
+def admit(
+    service: Service, exchange: Exchange, client: Client, tokens: Callable[[], int], money: Callable[[], float]
+) -> Admitted | None:
+    """`Service.admit`, with what the client has left in the headers of its response, whatever that will be."""
     try:
-        admitted = service.admit(client, lambda: turn.asked.n * sum(_estimate(turn.asked)), lambda: _money(turn))
+        admitted = service.admit(client, tokens, money)
     except RequestError:
         exchange.mark(service.left(client))
         raise

@@ -25,6 +25,7 @@ from gate.proxy.answering import answer
 from gate.proxy.doors import DOORS
 from gate.proxy.endpoints import Endpoints, error_response, not_found
 from gate.proxy.exchange import Exchange
+from gate.proxy.guardrail import GUARDRAIL, guard
 from gate.proxy.json_logs import request_id
 from gate.proxy.key_watch import KeyWatch
 from gate.proxy.service import Service
@@ -67,8 +68,8 @@ def create_app(service: Service, more: Sequence[BaseRoute] = (), on_end: Callabl
         Route("/metrics", endpoints.metrics),
         Route("/openapi.json", endpoints.openapi),
     ]
-    known = ", ".join((*(f"POST {door.path}" for door in DOORS), *map(_shown, routes)))
-    doors = {door.path for door in DOORS}
+    known = ", ".join((*(f"POST {door.path}" for door in (*DOORS, GUARDRAIL)), *map(_shown, routes)))
+    doors = {door.path for door in (*DOORS, GUARDRAIL)}
 
     async def lost(request: Request, error: Exception) -> Response:
         status, headers = 500, {}
@@ -107,10 +108,12 @@ class Doors:
             return
         request_id.set(scope["state"]["request_id"])
         door = self._doors.get(scope["path"]) if scope["method"] == "POST" else None
-        if door is None:
-            await self._rest(scope, receive, send)
-        else:
+        if door is not None:
             await answer(self._service, door, Exchange(scope, receive, send))
+        elif scope["path"] == GUARDRAIL.path and scope["method"] == "POST":
+            await guard(self._service, Exchange(scope, receive, send))
+        else:
+            await self._rest(scope, receive, send)
 
 
 async def _fault(request: Request, error: Exception) -> Response:

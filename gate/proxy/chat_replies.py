@@ -37,21 +37,23 @@ def completion(request: ChatRequest, decided: Sequence[Decided], refusal_in: Ref
         "object": "chat.completion",
         "created": int(time.time()),
         "model": request.model,
-        "choices": [
-            {
-                "index": place,
-                "message": _message(outcome, refusal_in),
-                "logprobs": _logprobs(request, outcome),
-                "finish_reason": finish(outcome),
-            }
-            for place, (outcome, _) in enumerate(decided)
-        ],
+        "choices": [choice(request, outcome, place, refusal_in) for place, (outcome, _) in enumerate(decided)],
         "usage": usage(decided),
     }
     gate = told(decided, explain=request.explain)
     if gate is not None:
         made["gate"] = gate
     return made
+
+
+def choice(request: ChatRequest, outcome: Outcome, place: int, refusal_in: RefusalIn = "refusal") -> dict[str, Any]:
+    """One of its ``choices``."""
+    return {
+        "index": place,
+        "message": _message(outcome, refusal_in),
+        "logprobs": _logprobs(request, outcome),
+        "finish_reason": finish(outcome),
+    }
 
 
 class ChatEvents:

@@ -49,10 +49,16 @@ class ChatFields(SamplingFields):
 
 def parse_chat_request(body: bytes) -> ChatRequest:
     """Raises `RequestError` for anything that is no usable request, and nothing else."""
-    data = loads(body)
+    return chat_request(loads(body))
+
+
+def chat_request(data: Mapping[str, Any]) -> ChatRequest:
+    """The request of a JSON object that was read already."""
     fields = checked(ChatFields, data)
-    _refuse_contradictions(fields, data)
-    messages = [_message(raw, place) for place, raw in enumerate(fields.messages)]
+    if fields.stream_options is not None and not fields.stream:
+        raise RequestError("stream_options go with stream: true", param="stream_options")
+    refuse_contradictions(fields, data)
+    messages = [message_of(raw, place) for place, raw in enumerate(fields.messages)]
     options = {key: value for key, value in data.items() if key not in _OURS and value is not None}
     return requested(
         fields.model,
@@ -65,9 +71,8 @@ def parse_chat_request(body: bytes) -> ChatRequest:
     )
 
 
-def _refuse_contradictions(fields: ChatFields, data: Mapping[str, Any]) -> None:
-    if fields.stream_options is not None and not fields.stream:
-        raise RequestError("stream_options go with stream: true", param="stream_options")
+def refuse_contradictions(fields: SamplingFields, data: Mapping[str, Any]) -> None:
+    """Options that cannot all hold. Raises `RequestError`."""
     if fields.top_logprobs is not None and not fields.logprobs:
         raise RequestError("top_logprobs goes with logprobs: true", param="top_logprobs")
     refuse_two_limits(fields)
@@ -75,11 +80,12 @@ def _refuse_contradictions(fields: ChatFields, data: Mapping[str, Any]) -> None:
         refuse_unknown_tool(data["tool_choice"], data.get("tools"))
 
 
-def _message(raw: Mapping[str, Any], place: int) -> Message:
+def message_of(raw: Mapping[str, Any], place: int, field_name: str = "messages") -> Message:
+    """Raises `RequestError` for what is no message of the chat dialect."""
     role, content = raw.get("role"), raw.get("content")
     if role == "user" and type(content) is str and len(raw) == 2:  # most are
         return Message("user", content)
-    param = f"messages.{place}"
+    param = f"{field_name}.{place}"
     if not isinstance(role, str) or role not in _ROLES:
         raise RequestError(f"{param}.role must be one of {', '.join(_ROLES)}", param=f"{param}.role")
     if role == "tool" and not (isinstance(raw.get("tool_call_id"), str) and raw["tool_call_id"]):

@@ -28,7 +28,7 @@ from gate.proxy.shared_samples import How, Merge, Samples, SharedSamples, summed
 from gate.traces import TapeEntry
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
-DOORS = frozenset({"chat", "responses", "messages", "completions", "embeddings"})
+DOORS = frozenset({"chat", "responses", "messages", "guardrail", "completions", "embeddings"})
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0)
 _OVERHEAD = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 _P = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)

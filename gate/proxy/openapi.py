@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from gate.proxy.chat_requests import ChatFields
+from gate.proxy.guardrail_requests import GuardrailFields
 from gate.proxy.messages_requests import MessagesFields
 from gate.proxy.openapi_shapes import SCHEMAS, Schema, ref
 from gate.proxy.responses_requests import ResponsesFields
@@ -31,6 +32,7 @@ _REFUSALS: Mapping[int, str] = {
     503: "Too much is under way; `Retry-After` says when to come again.",
     504: "The upstream did not answer in time.",
 }
+_UNASKED = "The question that this answers is not known, or several are."
 _ABSTAINED = "gate abstained, and the policy or the request prefers an error to a refusal."
 _DECISION = {
     "x-gate-action": "What was done: answer, clarify or abstain; of several answers, each in order.",
@@ -41,6 +43,7 @@ _DECISION = {
     "x-gate-decision-id": "Under which the decision is logged, and fed back on.",
 }
 _KEYED: list[dict[str, list[str]]] = [{"bearer": []}]
+_KEYED_EITHER_WAY: list[dict[str, list[str]]] = [{"x-api-key": []}, {"bearer": []}]
 _OPEN: list[dict[str, list[str]]] = []
 
 
@@ -84,6 +87,9 @@ def _gated() -> Schema:
         return _operation(said, {"200": answered, **refused}, request)
 
     messages = door("MessagesRequest", "Message", "MessagesError", "Answer a conversation, in Anthropic's dialect.")
+    guardrail = door("GuardrailRequest", "GuardrailVerdict", "Error", "Judge an answer for LiteLLM's guardrail API.")
+    guardrail["responses"] |= {"200": _judged(decided), "409": _reply(_UNASKED, "Error")}
+    del guardrail["responses"]["422"]
     return {
         "/v1/chat/completions": {
             "post": door("ChatRequest", "ChatCompletion", "Error", "Answer a conversation, in OpenAI's chat dialect.")
@@ -91,8 +97,14 @@ def _gated() -> Schema:
         "/v1/responses": {
             "post": door("ResponsesRequest", "Response", "Error", "Answer, in the dialect of OpenAI's Responses API.")
         },
-        "/v1/messages": {"post": {**messages, "security": [{"x-api-key": []}, {"bearer": []}]}},
+        "/v1/messages": {"post": {**messages, "security": _KEYED_EITHER_WAY}},
+        "/beta/litellm_basic_guardrail_api": {"post": {**guardrail, "security": _KEYED_EITHER_WAY}},
     }
+
+
+def _judged(headers: Schema) -> Schema:
+    said = "What is to become of the answer; of a request, that it may go on."
+    return {**_reply(said, "GuardrailVerdict"), "headers": headers}
 
 
 def _passed_through() -> Schema:
@@ -156,6 +168,7 @@ _MODELS: Mapping[str, type[BaseModel]] = {
     "ChatRequest": ChatFields,
     "ResponsesRequest": ResponsesFields,
     "MessagesRequest": MessagesFields,
+    "GuardrailRequest": GuardrailFields,
 }
 _TURNS: Mapping[str, tuple[str, ...]] = {"ChatRequest": ("messages",), "MessagesRequest": ("messages",)}
 

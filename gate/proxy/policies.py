@@ -23,7 +23,7 @@ from typing import Literal
 import anyio
 
 from gate import prompts
-from gate.assemble import load_gateway
+from gate.assemble import load_answering
 from gate.errors import ConfigError, GateError, RequestError
 from gate.gateway import Gateway
 from gate.proxy.file_watch import Sights, changed, files_of, sights_of
@@ -80,7 +80,7 @@ class Policies:
 
     sources: tuple[str, ...]
     """Shipped policies by name, or files; the first is the default."""
-    loader: Callable[[str], Gateway] = load_gateway
+    loader: Callable[[str], Gateway] = load_answering
     on_reload: Callable[[Reloaded], None] | None = None
     reload_error: str = ""
     """Why what changed last is not served; "" where all is."""
@@ -96,7 +96,7 @@ class Policies:
         cls,
         sources: Sequence[str],
         *,
-        loader: Callable[[str], Gateway] = load_gateway,
+        loader: Callable[[str], Gateway] = load_answering,
         on_reload: Callable[[Reloaded], None] | None = None,
     ) -> Policies:
         """All of them, now. Raises `ConfigError` for one that cannot be loaded and where two have the same name."""

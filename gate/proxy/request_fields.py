@@ -8,12 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from gate.errors import RequestError, UnknownName
 from gate.types import Budget, JsonObject, Message, Question
+
+if TYPE_CHECKING:
+    from gate.proxy.guardrail_requests import Brought
 
 Abstention = Literal["completion", "error"]
 Streaming = Literal["hold", "prefix", "annotate"]
@@ -100,6 +103,8 @@ class ChatRequest:
     streaming: Streaming | None = None
     repeated: JsonObject = field(default_factory=dict)
     """Fields of the request that the door's reply repeats."""
+    brought: Brought | None = None
+    """The answers themselves, where they are brought along and only to be judged: ``n`` of them."""
 
     @property
     def questions(self) -> tuple[Question, ...]:
@@ -132,10 +137,15 @@ def requested(model: str, question: Question, ours: GateFields | None, **more: A
 def checked(kind: type[F], data: Mapping[str, Any]) -> F:
     """The fields gate looks at. Raises `RequestError`, which names the first that is wrong, but not its value."""
     refuse_addresses(data)
+    return validated(kind, data)
+
+
+def validated(kind: type[F], data: Mapping[str, Any], inner: type[BaseModel] = GateFields) -> F:
+    """The same of a request of which nothing else is forwarded. ``inner``: the object in it that is for gate itself."""
     try:
         return kind.model_validate(data)
     except ValidationError as error:
-        raise _refused(kind, error, data) from error
+        raise _refused(kind, error, data, inner) from error
 
 
 def _addresses(value: Any) -> set[str]:
@@ -154,7 +164,9 @@ def refuse_addresses(data: Mapping[str, Any]) -> None:
         raise RequestError(said, param=name, code="address_in_request")
 
 
-def _refused(kind: type[BaseModel], error: ValidationError, data: Mapping[str, Any]) -> RequestError:
+def _refused(
+    kind: type[BaseModel], error: ValidationError, data: Mapping[str, Any], inner: type[BaseModel]
+) -> RequestError:
     listed = error.errors(include_url=False, include_context=False, include_input=False)
     places = [_place(each["loc"], data) for each in listed]
     at = max(
@@ -162,7 +174,7 @@ def _refused(kind: type[BaseModel], error: ValidationError, data: Mapping[str, A
     )  # of several ways to be wrong, the nearest miss
     first, param = listed[at], ".".join(places[at])
     if first["type"] == "extra_forbidden":
-        inner = GateFields.BudgetFields if "budget" in first["loc"] else GateFields
+        inner = GateFields.BudgetFields if "budget" in first["loc"] else inner
         known = inner if len(first["loc"]) > 1 else kind
         return RequestError(str(UnknownName("field", str(first["loc"][-1]), known.model_fields)), param=param)
     return RequestError(f"{param}: {first['msg']}", param=param)

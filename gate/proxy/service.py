@@ -12,6 +12,7 @@ from gate.log.entries import Entry
 from gate.log.opening import DecisionLog
 from gate.policy import Policy
 from gate.ports import Price
+from gate.proxy.conversations import Conversations
 from gate.proxy.drift import PromiseWatch
 from gate.proxy.exchange import Exchange
 from gate.proxy.json_logs import log_access
@@ -47,6 +48,8 @@ class Service:
     log: DecisionLog | None = None
     watch: PromiseWatch | None = None
     spans: Spans | None = None
+    conversations: Conversations = field(default_factory=Conversations)
+    """Those that a guardrail was shown, until their answers come."""
     trace_sink: TraceSink | None = None
     """Gets every question's trace, on a thread."""
     trace_failing: bool = False

@@ -16,7 +16,7 @@ import anyio
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
-from gate.assemble import load_gateway
+from gate.assemble import load_answering
 from gate.dashboard.serving import LivePolicy, LogHealth, Viewer
 from gate.errors import ConfigError
 from gate.gateway import Gateway
@@ -25,6 +25,7 @@ from gate.log.jsonl import TraceFile
 from gate.log.kept import Label
 from gate.log.opening import DecisionLog, open_log
 from gate.proxy.app import create_app
+from gate.proxy.conversations import Conversations
 from gate.proxy.counters import Counters
 from gate.proxy.drift import PromiseWatch
 from gate.proxy.keys import ANYONE, Client, Keys
@@ -37,7 +38,7 @@ from gate.proxy.spans import Spans
 
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _NEW_OBJECTS = 5000
-_METRICS = "metrics"
+_METRICS, _CONVERSATIONS = "metrics", "conversations"
 _SESSION_SECRET = "dashboard.secret"  # noqa: S105 - a file's name
 
 
@@ -106,7 +107,7 @@ def _service(settings: ServerSettings, extras: Extras, closing: contextlib.ExitS
         if outcome == "ok":
             settle()
 
-    loader = observing if extras.observe else load_gateway
+    loader = observing if extras.observe else load_answering
     policies = Policies.load(settings.policies, loader=loader, on_reload=reloaded)
     counters = Counters.open(state, settings.workers)
     closing.callback(counters.close)
@@ -121,6 +122,8 @@ def _service(settings: ServerSettings, extras: Extras, closing: contextlib.ExitS
         writer = log.writer
         metrics.watch_log(lambda: LogCounts(writer.written, writer.dropped, writer.failed, writer.waiting))
         watch = PromiseWatch(log.reader, settings.audit, settings.webhook, metrics.monitor)
+    conversations = Conversations(state / _CONVERSATIONS if state is not None and settings.workers > 1 else None)
+    closing.callback(conversations.close)
     return Service(
         policies,
         settings,
@@ -130,6 +133,7 @@ def _service(settings: ServerSettings, extras: Extras, closing: contextlib.ExitS
         log=log,
         watch=watch,
         spans=spans,
+        conversations=conversations,
         trace_sink=_sink(extras),
         access_log=extras.access_log,
     )
@@ -158,7 +162,7 @@ def settle() -> None:
 
 def observing(source: str) -> Gateway:
     """A policy that observes, whatever it says itself. Raises `ConfigError`."""
-    gateway = load_gateway(source)
+    gateway = load_answering(source)
     serving = gateway.policy.serving.model_copy(update={"mode": "observe", "enforced_share": 0.0})
     return replace(gateway, policy=gateway.policy.model_copy(update={"serving": serving}))
 

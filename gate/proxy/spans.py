@@ -30,7 +30,12 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.trace.export import SpanExporter
     from opentelemetry.trace import Span
 
-_ROUTES = {"chat": "/v1/chat/completions", "responses": "/v1/responses", "messages": "/v1/messages"}
+_ROUTES = {
+    "chat": "/v1/chat/completions",
+    "responses": "/v1/responses",
+    "messages": "/v1/messages",
+    "guardrail": "/beta/litellm_basic_guardrail_api",
+}
 _OPERATIONS = {"generate": "chat", "embed": "embeddings", "retrieve": "retrieval", "entail": "entail"}
 """By kind of effect. The conventions know no judging of entailment and let one name what they do not know."""
 _PEERS = 64

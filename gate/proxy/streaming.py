@@ -113,7 +113,10 @@ async def stream(turn: Turn) -> None:
 async def observe(turn: Turn) -> None:
     """Send the first drafts as they are, by events or whole; decide behind them."""
     news = asyncio.Event()
+    brought = turn.asked.brought
     firsts = [FirstDraft(news) for _ in turn.recordings]
+    for first, given in zip(firsts, brought.answers if brought is not None else (), strict=False):
+        first.draft = given.draft
     for first, recording in zip(firsts, turn.recordings, strict=True):
         recording.live = first
     deciding = Deciding(turn, news)

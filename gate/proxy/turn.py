@@ -133,13 +133,15 @@ class Turn:
         return [task.result() for task in tasks]
 
     async def _ask(self, place: int) -> Decided:
+        question, recording, brought = self.asked.questions[place], self.recordings[place], self.asked.brought
+        budget, observing = self.asked.budget, self.mode == "observe"
         with _Noting(self._unkept):
-            decided = await self.gateway.aask(
-                self.asked.questions[place],
-                budget=self.asked.budget,
-                recording=self.recordings[place],
-                observing=self.mode == "observe",
-            )
+            if brought is None:
+                asking = self.gateway.aask(question, budget=budget, recording=recording, observing=observing)
+            else:
+                given = brought.answers[place]
+                asking = self.gateway.ajudge(question, given, budget=budget, recording=recording, observing=observing)
+            decided = await asking
         self._unkept.append((decided[1], False))
         return decided
 

@@ -11,6 +11,7 @@ from functools import cache
 from gate.calibration.prefix import PrefixCalibrator
 from gate.drivers import Recording, World
 from gate.errors import GateError
+from gate.given import Given
 from gate.policy import Policy, find, read
 from gate.ports import Price
 from gate.serving_settings import ServingSettings
@@ -92,6 +93,8 @@ class FakeGateway:
     """How the draft grows for who reads along; by itself it is there at once."""
     judging: float | threading.Event = 0.0
     """How long it takes from the draft to the verdict."""
+    judged: list[Given] = field(default_factory=list)
+    """Answers that were brought along; their questions are among those that were asked."""
     observing: list[bool] = field(default_factory=list)
     """Of each question, whether what is decided is only recorded."""
     completed: list[TraceRecord] = field(default_factory=list)
@@ -132,6 +135,18 @@ class FakeGateway:
             vars(made)["trace"] = self._record(question, None, said, recording)
             raise made
         return made, self._record(question, made, None, recording)
+
+    async def ajudge(
+        self,
+        question: Question,
+        given: Given,
+        *,
+        budget: Budget | None = None,
+        recording: Recording | None = None,
+        observing: bool = False,
+    ) -> tuple[Outcome, TraceRecord]:
+        self.judged.append(given)
+        return await self.aask(question, budget=budget, recording=recording, observing=observing)
 
     async def acomplete(self, record: TraceRecord) -> TraceRecord:
         self.completed.append(record)

@@ -489,6 +489,8 @@ def test_of_a_stranger_no_body_is_read_and_those_with_a_key_do_not_feel_how_many
         told = stranger.recv(1000)
         assert told.startswith(b"HTTP/1.1 401")
         assert b"connection: close" in told
-        mine = httpx.post(f"{address}/v1/x", content=b"12345", headers={"authorization": "Bearer mine"})
-        assert (mine.status_code, mine.text) == (200, "5")
+        for path in ("/v1/x", "/beta/x"):
+            mine = httpx.post(address + path, content=b"12345", headers={"authorization": "Bearer mine"})
+            assert (mine.status_code, mine.text) == (200, "5")
+            assert httpx.post(address + path, content=b"12345").status_code == 401
         assert (app.under_way, app.waiting) == (0, 0)

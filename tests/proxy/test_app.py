@@ -21,6 +21,7 @@ from gate.proxy import app
 from gate.proxy.admission import Admission
 from gate.proxy.counters import Counters
 from gate.proxy.doors import CHAT, DOORS, Door
+from gate.proxy.guardrail import GUARDRAIL
 from gate.proxy.limits import Limiter
 from gate.proxy.metrics import Metrics
 from gate.proxy.settings import LimitSettings, ServerSettings
@@ -88,7 +89,7 @@ def test_a_certificate_that_an_answer_voided_is_void_in_its_headers_and_seen_in_
         ("POST", CHAT.path, b"{}", 400),
         ("POST", CHAT.path, json.dumps(ASKED | {"model": "gpt-9"}).encode(), 404),
         ("POST", CHAT.path, b"x" * 2000, 413),
-        *(("GET", door.path, b"", 405) for door in DOORS),
+        *(("GET", door.path, b"", 405) for door in (*DOORS, GUARDRAIL)),
         ("DELETE", CHAT.path, b"", 405),
         ("GET", "/v1/embeddings", b"", 405),
         ("GET", "/v1/nothing", b"", 404),

@@ -42,7 +42,7 @@ def unsecured(told: Any) -> Any:
 SCHEMA = schemathesis.openapi.from_dict(json.loads(json.dumps(unsecured(document(__version__)))))
 OPERATIONS = {found.ok().label: found.ok() for found in SCHEMA.get_all_operations()}
 TAKES_A_BODY = sorted(label for label, operation in OPERATIONS.items() if operation.body)
-NO_FAULTS = (200, 400, 401, 403, 404, 405, 408, 413, 422, 429, 501, 503, 504)
+NO_FAULTS = (200, 400, 401, 403, 404, 405, 408, 409, 413, 422, 429, 501, 503, 504)
 """504: a caller's own budget of seconds may be too short."""
 CHECKS = [
     known.CHECKS.get_one(name)
@@ -56,7 +56,7 @@ CHECKS = [
 ]
 MODELS = st.sampled_from(["gate", "scripted", "early", "observing", "balanced", "strict", None])
 DOORS = ("/v1/chat/completions", "/v1/responses", "/v1/messages")
-POSTED = (*DOORS, "/v1/completions", "/v1/embeddings", "/v1/feedback")
+POSTED = (*DOORS, "/v1/completions", "/v1/embeddings", "/v1/feedback", "/beta/litellm_basic_guardrail_api")
 
 
 def made_up(share: float) -> settings:
@@ -186,6 +186,14 @@ ASKED = st.fixed_dictionaries(
         "decision_id": st.text(max_size=80) | ANYTHING,
         "correct": ANYTHING,
         "prompt": ANYTHING,
+        "input_type": st.sampled_from(["request", "response"]) | ANYTHING,
+        "litellm_call_id": st.sampled_from(["a", "b"]) | ANYTHING,
+        "structured_messages": st.lists(TURN, max_size=3) | ANYTHING,
+        "texts": st.lists(st.text(max_size=20), max_size=3) | ANYTHING,
+        "tool_calls": ANYTHING,
+        "additional_provider_specific_params": st.dictionaries(
+            st.sampled_from(["policy", "gather", "on_abstention", "written_by", "budget", "explain"]), ANYTHING
+        ),
     },
 )
 

@@ -14,6 +14,9 @@ from referencing.jsonschema import DRAFT202012
 
 from gate.errors import RequestError
 from gate.proxy.doors import DOORS, Door
+from gate.proxy.guardrail import GUARDRAIL
+from gate.proxy.guardrail_replies import NONE
+from gate.proxy.guardrail_requests import OPTIONS
 from gate.proxy.json_wire import dumps
 from gate.proxy.openapi import document
 from gate.proxy.verdicts import abstention_error
@@ -52,8 +55,8 @@ def test_every_endpoint_is_told_and_whatever_is_named_is_there() -> None:
     assert DOCUMENT["openapi"] == "3.1.0"
     assert DOCUMENT["info"]["version"] == "1.2.3"
     assert DOCUMENT["paths"].keys() == {
-        *(door.path for door in DOORS), "/v1/completions", "/v1/embeddings", "/v1/models", "/v1/models/{model}",
-        "/v1/feedback", "/healthz", "/readyz", "/metrics",
+        *(door.path for door in (*DOORS, GUARDRAIL)), "/v1/completions", "/v1/embeddings", "/v1/models",
+        "/v1/models/{model}", "/v1/feedback", "/healthz", "/readyz", "/metrics",
     }  # fmt: skip
     for name in set(refs(DOCUMENT)):
         found: Any = DOCUMENT
@@ -110,6 +113,44 @@ def test_what_a_door_takes_is_what_is_told(door: Door, fields: dict[str, Any], s
     else:
         with pytest.raises(RequestError):
             door.parse(json.dumps(body).encode())
+
+
+SHOWN = {"input_type": "response", "texts": ["Nigeria."], "structured_messages": [USER]}
+
+
+@pytest.mark.parametrize("how", ["block", "replace"])
+def test_what_a_guardrail_gives_is_what_is_told(how: str) -> None:
+    for outcome in (outcome_of(GENERATION), outcome_of(None), outcome_of(CALLING), *(one[0] for one in ENDED.values())):
+        for explain in (False, True):
+            asked = GUARDRAIL.parse(dumps({**SHOWN, OPTIONS: {"explain": explain, "on_abstention": how}}))
+            schema("GuardrailVerdict").validate(json.loads(dumps(GUARDRAIL.reply(asked, decided(outcome)))))
+    schema("GuardrailVerdict").validate(NONE)
+
+
+@pytest.mark.parametrize(
+    ("fields", "sound"),
+    [
+        ({}, True),
+        ({"input_type": "request", "request_data": {}, "litellm_version": "1", OPTIONS: None}, True),
+        ({OPTIONS: {"gather": True, "on_abstention": "replace", "budget": {"calls": 1}, "policy": "strict"}}, True),
+        ({"input_type": "both"}, False),
+        ({"input_type": None}, False),
+        ({"texts": "Nigeria."}, False),
+        ({"litellm_call_id": "a" * 257}, False),
+        ({OPTIONS: {"gather": "all"}}, False),
+        ({OPTIONS: {"polcy": "strict"}}, False),
+        ({OPTIONS: {"on_abstention": "pass"}}, False),
+    ],
+    ids=str,
+)
+def test_what_a_guardrail_takes_is_what_is_told(fields: dict[str, Any], sound: bool) -> None:
+    body = {**SHOWN, **fields}
+    assert schema("GuardrailRequest").is_valid(body) == sound
+    if sound:
+        assert GUARDRAIL.parse(json.dumps(body).encode()).model == "gate"
+    else:
+        with pytest.raises(RequestError):
+            GUARDRAIL.parse(json.dumps(body).encode())
 
 
 def test_feedback_names_a_decision_and_says_what_of_it() -> None:

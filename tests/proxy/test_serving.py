@@ -18,6 +18,7 @@ from gate.errors import ConfigError, UnknownName
 from gate.log.jsonl import read
 from gate.log.opening import open_log
 from gate.proxy.counters import Counters
+from gate.proxy.guardrail import GUARDRAIL
 from gate.proxy.keys import Keys, hash_of, new_salt
 from gate.proxy.metrics import Metrics
 from gate.proxy.serving import Extras, Shown, check, counting_restarts, make_app, session_secret, settle
@@ -161,6 +162,19 @@ def test_workers_that_were_started_again_are_counted(tmp_path: Path) -> None:
         worker = Metrics(tmp_path / "metrics")
         assert b"gate_worker_restarts_total 1.0" in worker.render()
         worker.close()
+
+
+def test_an_answer_is_known_to_another_worker_than_the_one_that_was_shown_its_question(tmp_path: Path) -> None:
+    example = Path(__file__).parents[2] / "examples" / "litellm" / "policy.yaml"
+    settings = ServerSettings(policies=(str(example),), workers=2, state=tmp_path, dashboard=False)
+    message = {"role": "user", "content": "Where is Nanjing?"}
+    asked = {"input_type": "request", "litellm_call_id": "c", "structured_messages": [message]}
+    told = {"input_type": "response", "litellm_call_id": "c", "texts": ["China"]}
+    with live(make_app(settings, Extras())) as one, live(make_app(settings, Extras())) as other:
+        assert httpx.post(one + GUARDRAIL.path, json=asked).json() == {"action": "NONE"}
+        assert httpx.post(other + GUARDRAIL.path, json=told).json()["action"] == "NONE"
+        assert [*(tmp_path / "conversations").iterdir()]
+    assert not [*(tmp_path / "conversations").iterdir()]
 
 
 # --- the dashboard -----------------------------------------------------------------------------------------------

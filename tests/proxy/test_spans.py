@@ -18,6 +18,8 @@ from starlette.routing import Route
 from gate.endpoint_settings import EmbedderSettings, PersonSettings, RetrieverSettings, UpstreamSettings
 from gate.errors import MissingExtra
 from gate.policy import Policy, find, read
+from gate.proxy.doors import DOORS, Door
+from gate.proxy.guardrail import GUARDRAIL
 from gate.proxy.spans import Peer, Spans, peers_of
 from tests.proxy.entries import SECRET, asked, entry_of, failed, failed_entry
 from tests.proxy.live_server import live
@@ -96,6 +98,12 @@ def test_failures(exporter: InMemorySpanExporter, policy: Policy) -> None:
     assert {span.status.status_code for span in (*calls, request)} == {StatusCode.ERROR}
     assert "gate.action" not in request.attributes
     assert request.parent is None
+
+
+@pytest.mark.parametrize("door", [*DOORS, GUARDRAIL], ids=lambda door: door.name)
+def test_every_door_has_its_route(door: Door, exporter: InMemorySpanExporter, policy: Policy) -> None:
+    _, request = made(exporter, policy, entry_of(door=door.name))
+    assert request.name == f"POST {door.path}"
 
 
 def test_no_text_ever(exporter: InMemorySpanExporter, policy: Policy) -> None:
