@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from gate.agents import RunRecord
 from gate.assemble import load_gateway
 from gate.gateway import Gateway
 from gate.types import Action, Question
@@ -31,6 +32,38 @@ def test_asking_from_python() -> None:
     assert said == "answer: China"
     assert lines[-2] == f"on an event loop: {said}"
     assert lines[-1] == f"replayed, with no calls: {said}"
+
+
+def test_a_client_of_the_openai_library_is_gated() -> None:
+    run = subprocess.run(
+        [sys.executable, EXAMPLES / "openai_client" / "ask.py"], capture_output=True, text=True, check=True
+    )
+    asked = run.stdout.splitlines()
+    assert asked[0] == "Where is Nanjing? China"
+    assert asked[1].startswith("  answer (confident), p = 0.99")
+    assert asked[1].endswith("by small")
+    assert asked[2] == "  2 calls, 33 tokens, certified: True"
+    assert asked[3] == "Where is Qom? Iran"
+    assert asked[4].endswith("by large")
+    assert asked[6] == "Where is Gorinchem? I am not sure enough of an answer to give you one."
+    assert asked[7].startswith("  abstain (uncertain)")
+
+
+def test_functions_are_guarded() -> None:
+    script = EXAMPLES / "decorator" / "guard.py"
+    run = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
+    lines = run.stdout.splitlines()
+    assert lines[:8] == [
+        "answered: India",
+        "withheld: I am not sure enough to tell you.",
+        "or default: India",
+        "or default: (nothing)",
+        "returned: Egypt",
+        "returned: abstained (uncertain): I am not sure enough of an answer to give you one.",
+        "in pieces: India ",
+        "with its decision: Canada (p = 0.83, confident, 5 calls)",
+    ]
+    assert lines[-1].startswith("look_up was called 2 times, and ")
 
 
 def test_questions_become_a_certified_policy_and_a_report(tmp_path: Path) -> None:
@@ -66,6 +99,24 @@ def test_what_was_observed_makes_a_policy_that_is_then_enforced(tmp_path: Path) 
     assert observed[1] > 25.0
     assert enforced[0] > 60.0
     assert enforced[1] < 12.0
+
+
+def test_an_agents_calls_are_gated_and_its_run_stops_when_the_risk_is_spent(tmp_path: Path) -> None:
+    run = [sys.executable, EXAMPLES / "agent" / "run.py", tmp_path / "made"]
+    said = subprocess.run(run, capture_output=True, text=True, check=True, timeout=110).stdout
+    assert len(re.findall(r"shown: at most [\d.]+% wrong", said)) == 2, said
+    verdicts = re.findall(r"^(\w+)\(.*\): (\w+) \((\w+)", said, re.MULTILINE)
+    assert [reason for _, _, reason in verdicts[:2]] == ["confident", "already_done"]
+    assert {action for _, action, _ in verdicts} == {"approve", "ask", "escalate", "refuse", "stop"}
+    assert [reason for _, _, reason in verdicts[-2:]] == ["risk_spent", "stopped"]
+    assert 'May "book_trip" be called with\n        city = "Chicago"\n        country = "Japan"\n' in said
+    assert "Chicago in Japan? no\n    The call of 'book_trip' was not made" in said
+    assert "Mashhad in Iran? yes\n    booked Mashhad, Iran" in said
+    record = RunRecord.load((tmp_path / "made" / "run.json").read_bytes())
+    assert record.spent <= 0.1
+    others = [step for step in record.steps if step.verdict.approved and step.verdict.gate != record.gate]
+    assert [round(step.spent, 9) for step in others] == [0.02], "what the policy promises of it, times its cost"
+    assert [step.verdict.call.name for step in record.steps if step.came == "done"].count("book_trip") == 3
 
 
 def test_ones_own_documents_are_indexed_and_answered_from(tmp_path: Path) -> None:
