@@ -19,7 +19,11 @@ VLLM_VENV := .venv-vllm
 VLLM_BIN := $(VLLM_VENV)/bin
 VLLM_INSTALL = $(VLLM_BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile
 
-.PHONY: help demo serve test node-client fuzz test-vllm lint bench bench-quality bench-tune bench-internal bench-routing bench-prefix bench-proxy clean
+# Of the libraries gate fits into each brings many packages of its own: they stay out of the environment the rest is tested in
+INTEGRATIONS_VENV := .venv-integrations
+INTEGRATIONS_BIN := $(INTEGRATIONS_VENV)/bin
+
+.PHONY: help demo serve test node-client fuzz test-integrations test-vllm lint bench bench-quality bench-tune bench-internal bench-routing bench-prefix bench-proxy bench-decorator clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -33,6 +37,11 @@ $(VENV)/.dev: $(SOURCES)
 	@test -x $(BIN)/python || $(CREATE)
 	$(INSTALL) -e '.[dev]'
 	@touch $@ $(VENV)/.core
+
+$(INTEGRATIONS_VENV)/.test: $(SOURCES)
+	@test -x $(INTEGRATIONS_BIN)/python || $(PYTHON) -m venv $(INTEGRATIONS_VENV)
+	$(INTEGRATIONS_BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile -e '.[integrations,test]'
+	@touch $@
 
 $(VLLM_VENV)/.engine:
 	@test -x $(VLLM_BIN)/python || $(PYTHON) -m venv $(VLLM_VENV)
@@ -65,6 +74,9 @@ build/node/.installed: tests/proxy/node/package.json
 fuzz: $(VENV)/.dev ## ask the proxy 20,000 made-up requests: about 8 minutes
 	GATE_FUZZ=20000 $(BIN)/python -m pytest --timeout 3600 tests/proxy/test_fuzzing.py
 
+test-integrations: $(INTEGRATIONS_VENV)/.test ## test inside LiteLLM, LangChain, LlamaIndex, pydantic-ai and MCP clients
+	GATE_TEST_INTEGRATIONS=1 $(INTEGRATIONS_BIN)/python -m pytest tests/integrations
+
 # servers take half a minute to start, within the time of the first test that asks one
 test-vllm: $(VLLM_VENV)/.test ## test against vLLM servers: installs vLLM (3 GB) on first use, about 5 minutes
 	GATE_TEST_VLLM=1 $(VLLM_BIN)/python -m pytest --timeout 300 tests/served $(wildcard tests/engine_plugin)
@@ -96,5 +108,8 @@ bench-prefix: $(VENV)/.dev ## measure confidence on the growing text: make bench
 bench-proxy: $(VENV)/.dev ## measure the proxy beside others: needs nginx and wrk, about 6 minutes
 	$(BIN)/python -m tests.benchmarks.proxy $(ARGS)
 
+bench-decorator: $(VENV)/.dev ## measure the decorator, and gating the actions of an agent: about 2 minutes
+	$(BIN)/python -m tests.benchmarks.decorator $(ARGS)
+
 clean: ## remove the environment and caches
-	rm -rf $(VENV) $(VLLM_VENV) build/node .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(INTEGRATIONS_VENV) $(VLLM_VENV) build/node .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

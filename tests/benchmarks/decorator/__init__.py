@@ -1,0 +1,1 @@
+"""What the decorator costs, whether it keeps its head, and what gating an agent's actions brings."""
