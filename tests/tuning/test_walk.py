@@ -69,8 +69,7 @@ def far_sighted(draw: st.DrawFn) -> tuple[SmallWorld, ExpectedCostRule]:
     world = draw(worlds())
     abstain = draw(st.integers(1, 16).map(lambda k: k / 16))
     rule = ExpectedCostRule(
-        # where a mistake costs no more than abstaining all ways cost the same, but for the order they are added up in
-        wrong=abstain + draw(st.integers(1, 32).map(lambda k: k / 8)),
+        wrong=abstain + draw(st.integers(0, 32).map(lambda k: k / 8)),
         abstain=abstain,
         answer_at=draw(P),
         otherwise=draw(st.sampled_from(ANY_WAY)),
@@ -131,6 +130,16 @@ def test_walking_a_table_is_running_the_pipeline(world: SmallWorld, tried: list[
             assert same(walked, row, outcome, world, question)
 
 
+def tied(outcome: Outcome, abstain: float) -> bool:
+    """Whether ways somewhere cost the same, but for the order in which they are added up: then either may be gone."""
+    for step in outcome.steps:
+        found = step.decision.confidence.prospects if step.decision.confidence else ()
+        costs = sorted([abstain, *(way.cost for way in found)])
+        if found and costs[1] - costs[0] < 1e-9:
+            return True
+    return False
+
+
 @settings(max_examples=150)
 @given(far_sighted())
 def test_so_it_is_under_the_rule_of_least_expected_cost(made: tuple[SmallWorld, ExpectedCostRule]) -> None:
@@ -140,7 +149,7 @@ def test_so_it_is_under_the_rule_of_least_expected_cost(made: tuple[SmallWorld, 
     for row, (question, tape) in enumerate(tapes.items()):
         outcome = run(world, rule, question, tape)
         assert outcome is not None
-        assert same(walked, row, outcome, world, question)
+        assert tied(outcome, rule.abstain) or same(walked, row, outcome, world, question)
 
 
 @settings(max_examples=40)
