@@ -163,19 +163,24 @@ class Gateway:
         observing: bool = False,
     ) -> tuple[Plan, Flow[Outcome], Brought]:
         plan = self._plan(budget, observing=observing)
+        self.check_writer(given.upstream)
         name = given.upstream or plan.ladder[0]
-        if name not in plan.ladder:
-            raise UnknownName("upstream in the ladder", name, plan.ladder)
+        callers = self.brings(name)
         if given.gather is None:
-            given = replace(given, gather=given.vouched or self.brings(name))
+            given = replace(given, gather=given.vouched or callers)
         profile = standing_in(given, plan.profiles[name])
         plan = self._plan_for_brought(plan, name, profile, given)
-        void = void_for(given, callers=self.brings(name), draws=self._draws, ways_on=len(self.plan.routes) > 2)
+        void = void_for(given, callers=callers, draws=self._draws if callers else 0, ways_on=len(self.plan.routes) > 2)
         brought = as_brought(given, name, profile, void)
         self._warn(given, name, void)
         opening = opening_of(question, brought, profile, reads=Action.RETRIEVE in self.plan.routes)
         flow = answer(plan, question, opening, telling(given, opening, recording))
         return plan, standing_for(flow, given, opening, plan.prices, recording), brought
+
+    def check_writer(self, upstream: str) -> None:
+        """Raises `UnknownName` where an answer is said to be of an upstream that is not in the ladder; "" is nobody."""
+        if upstream and upstream not in self.plan.ladder:
+            raise UnknownName("upstream in the ladder", upstream, self.plan.ladder)
 
     def brings(self, upstream: str) -> bool:
         """Whether the answers of this upstream of the ladder are always brought along."""

@@ -68,11 +68,15 @@ class Given:
     where the policy is about such answers, because ``vouched`` says so or they stand for an upstream of the kind
     ``caller``. Models that know nothing of who answered are not asked in its stead."""
     upstream: str = ""
-    """Of the policy's ladder, in whose place the answer stands; "" = the first."""
-    vouched: bool = False
-    """Whether the caller says that this upstream did write it. Else no certificate holds: see `FOREIGN`."""
+    """Of the policy's ladder, that the caller says did write it. "": nobody says who did, and it stands in the place of
+    the first; then no certificate holds, see `FOREIGN`."""
     model: str = ""
     """The model's name, as its server reports it."""
+
+    @property
+    def vouched(self) -> bool:
+        """Whether somebody says who wrote it."""
+        return bool(self.upstream)
 
 
 def telling(given: Given, opening: Round, recording: Recording) -> Callable[[Flow[T]], Flow[T]]:
@@ -217,7 +221,7 @@ class _Standing:
 
 def paid(usage: Usage, price: Price, seconds: float) -> Cost:
     """What one call of the caller's own cost."""
-    money = (usage.prompt_tokens * price.prompt + usage.completion_tokens * price.completion) / 1e6
+    money = price.of(usage.prompt_tokens, usage.completion_tokens)
     return Cost(1, usage.prompt_tokens, usage.completion_tokens, seconds, money)
 
 

@@ -285,6 +285,10 @@ class Price:
     prompt: float = 0.0
     completion: float = 0.0
 
+    def of(self, prompt: int, completion: int) -> float:
+        """So many tokens, in US dollars."""
+        return (prompt * self.prompt + completion * self.completion) / 1e6
+
 
 E_contra = TypeVar("E_contra", contravariant=True)
 V_co = TypeVar("V_co", covariant=True)

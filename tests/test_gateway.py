@@ -623,7 +623,9 @@ def test_a_certificate_holds_where_it_is_known_who_wrote_the_answer(
     runs = {"policy": "abc", "upstream:small": identity if running == "as certified" else "caller:model-2"}
     mine = Gateway(read(path).policy, plan_over(upstreams), world_of(upstreams), runs)
     samples = SAME if kind == "caller" else ()
-    outcome, trace = mine.judge(ASKED, Given(NIGERIA, samples=samples, gather=True, upstream="small", vouched=vouched))
+    outcome, trace = mine.judge(
+        ASKED, Given(NIGERIA, samples=samples, gather=True, upstream="small" if vouched else "")
+    )
     known = vouched or kind == "caller"
     assert outcome.answered
     assert outcome.void == (() if known else (FOREIGN,))
@@ -636,10 +638,10 @@ def test_a_certificate_holds_where_it_is_known_who_wrote_the_answer(
     ("given", "why"),
     [
         (Given(NIGERIA, gather=True), (FOREIGN,)),
-        (Given(NIGERIA, vouched=True, gather=True), ()),
-        (Given(NIGERIA, vouched=True), (JUDGED_ALONE,)),
-        (Given(NIGERIA, vouched=True, gather=True, samples=SAME), (OTHER_EVIDENCE,)),
-        (Given(NIGERIA, vouched=True, passages=(Passage("1", "Lagos"),)), (JUDGED_ALONE, OTHER_EVIDENCE)),
+        (Given(NIGERIA, upstream="small", gather=True), ()),
+        (Given(NIGERIA, upstream="small"), (JUDGED_ALONE,)),
+        (Given(NIGERIA, upstream="small", gather=True, samples=SAME), (OTHER_EVIDENCE,)),
+        (Given(NIGERIA, upstream="small", passages=(Passage("1", "Lagos"),)), (JUDGED_ALONE, OTHER_EVIDENCE)),
     ],
 )
 def test_a_policy_of_models_vouches_only_for_what_it_was_carried_out_on_in_full(
@@ -702,7 +704,7 @@ def test_a_policy_that_abstains_when_void_lets_no_foreign_answer_through(tmp_pat
     mine = gateway(tmp_path, Scripted("small", always("Nigeria")), f"{CERTIFICATE}on_void: abstain\n")
     mine.plan = dataclasses.replace(mine.plan, abstain_when_void=True)
     foreign, trace = mine.judge(ASKED, Given(NIGERIA, samples=SAME))
-    known, _ = mine.judge(ASKED, Given(NIGERIA, gather=True, upstream="small", vouched=True))
+    known, _ = mine.judge(ASKED, Given(NIGERIA, gather=True, upstream="small"))
     assert (foreign.decision.reason, foreign.decision.detail) == ("certificate_void", FOREIGN)
     assert known.answered
     assert mine.replay(trace) == foreign
@@ -762,7 +764,7 @@ def test_what_getting_an_answer_cost_counts_and_a_callers_budget_tightens(tmp_pa
 
 def test_a_trace_of_an_answer_for_an_upstream_that_a_policy_does_not_know_is_not_replayed(tmp_path: Path) -> None:
     mine = laddered(tmp_path, Scripted("small", always("a")), Scripted("large", always("b")))
-    _, trace = mine.judge(ASKED, Given(NIGERIA, samples=SAME, upstream="large", vouched=True))
+    _, trace = mine.judge(ASKED, Given(NIGERIA, samples=SAME, upstream="large"))
     assert trace.steps[-1].decision.stage.upstream == "large"
     with pytest.raises(ReplayGap, match="stood for the upstream 'large'"):
         gateway(tmp_path, Scripted("small", always("a"))).replay(trace)
@@ -844,7 +846,7 @@ def test_where_it_is_only_observed_a_void_certificate_keeps_nothing_from_being_j
     mine = gateway(tmp_path, Scripted("small", always("Nigeria")), void)
 
     async def judged(*, observing: bool) -> Outcome:
-        given = Given(Generation("Nigeria"), gather="evidence", upstream="small", vouched=True)
+        given = Given(Generation("Nigeria"), gather="evidence", upstream="small")
         outcome, _ = await mine.ajudge(ASKED, given, observing=observing)
         return outcome
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gate.answer_shapes.looks import field, plain, wire_logprobs, written_anew
+from gate.answer_shapes.looks import field, plain, wire_logprobs, wire_tool_calls, written_anew
 from gate.answer_shapes.shape import Read
 from gate.answer_shapes.structured import fitted
 from gate.errors import UpstreamError
@@ -39,10 +39,7 @@ class ChatCompletion:
         data = plain(like)
         first = _choices(data)[0]
         answer = outcome.generation or Generation(outcome.text)
-        calls = [
-            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
-            for call in answer.tool_calls
-        ]
+        calls = wire_tool_calls(answer.tool_calls)
         message: dict[str, Any] = {
             "role": "assistant",
             "content": outcome.text or (None if calls or answer.refusal else ""),

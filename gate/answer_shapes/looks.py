@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from gate.types import TokenLogprob
+from gate.types import TokenLogprob, ToolCall
 
 
 def field(value: object, name: str) -> Any:
@@ -45,16 +45,26 @@ def written_anew(like: object, data: Mapping[str, Any], *names: str) -> object:
     return like.model_copy(update={name: getattr(made, name) for name in names})
 
 
-def wire_logprobs(tokens: Sequence[TokenLogprob] | None) -> list[dict[str, Any]] | None:
-    """As OpenAI's dialects list them."""
-    return None if tokens is None else [_wire_token(token) for token in tokens]
+def wire_tool_calls(calls: Sequence[ToolCall]) -> list[dict[str, Any]]:
+    """As the chat dialect has them."""
+    return [
+        {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+        for call in calls
+    ]
 
 
-def _wire_token(token: TokenLogprob) -> dict[str, Any]:
+def wire_logprobs(
+    tokens: Sequence[TokenLogprob] | None, alternatives: int | None = None
+) -> list[dict[str, Any]] | None:
+    """As OpenAI's dialects list them, with so many alternatives a token; None: all there are."""
+    return None if tokens is None else [_wire_token(token, alternatives) for token in tokens]
+
+
+def _wire_token(token: TokenLogprob, alternatives: int | None) -> dict[str, Any]:
     def shown(text: str, logprob: float) -> dict[str, Any]:
         return {"token": text, "logprob": logprob, "bytes": list(text.encode("utf-8", "replace"))}
 
-    return {**shown(token.token, token.logprob), "top_logprobs": [shown(*each) for each in token.top]}
+    return {**shown(token.token, token.logprob), "top_logprobs": [shown(*each) for each in token.top[:alternatives]]}
 
 
 def count(usage: object, name: str) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from gate.types import Generation, Outcome, Usage
+from gate.types import Generation, Generations, Outcome, Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +18,16 @@ class Read:
     usage: Usage = Usage()
     model: str = ""
     """The model's name, as its server reports it."""
+
+    @property
+    def generations(self) -> Generations:
+        """As an upstream's reply, with all its choices."""
+        return Generations((self.generation, *self.others), self.usage, self.model)
+
+    @property
+    def alone(self) -> Generations:
+        """The same with the first choice alone."""
+        return Generations((self.generation,), self.usage, self.model)
 
 
 class Shape(Protocol):

@@ -6,9 +6,10 @@ import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from gate.clients.gating import Gating, OnAbstention
+from gate.clients.gating import Gating
 from gate.decorator.decided import Decided
 from gate.decorator.gate import Gate
+from gate.decorator.guard_settings import OnAbstention
 from gate.ports import Profile
 from gate.types import Budget
 

@@ -19,7 +19,7 @@ from gate.errors import UpstreamError
 from gate.proxy.chat_replies import choice
 from gate.proxy.request_fields import ChatRequest
 from gate.proxy.spoken import PIECE, RefusalIn, refuses
-from gate.types import Cost, Generation, Generations, Outcome
+from gate.types import Cost, Generation, Outcome
 
 _SHAPE = ChatCompletion()
 
@@ -30,11 +30,6 @@ def read_reply(reply: object, upstream: str) -> Read:
         return _SHAPE.read(reply)
     except ValueError as error:
         raise UpstreamError(upstream, f"gave its client a reply that cannot be judged: {error}") from error
-
-
-def generations(reply: object, upstream: str) -> Generations:
-    read = read_reply(reply, upstream)
-    return Generations((read.generation, *read.others), read.usage, read.model)
 
 
 def judged_reply(

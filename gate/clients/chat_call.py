@@ -11,7 +11,7 @@ from openai import APIStatusError
 from pydantic import BaseModel, TypeAdapter
 from pydantic.errors import PydanticUserError
 
-from gate.clients.chat_answers import generations, judged_reply, mark, read_reply
+from gate.clients.chat_answers import judged_reply, mark, read_reply
 from gate.clients.chat_fields import draft_fields, evidence_fields, wanted
 from gate.clients.gating import Gating, Judged
 from gate.effects import Generate
@@ -74,7 +74,7 @@ class ChatCall:
         return Attempts(self._gating, self._asked.model, lambda refused: evidence_fields(self._asked, effect, refused))
 
     def gathered(self, reply: object) -> Generations:
-        return generations(reply, self._gating.upstream)
+        return read_reply(reply, self._gating.upstream).generations
 
     def brought(self, reply: object, calls: int, ask: Callable[[Generate], Any]) -> Brought:
         """Each answer of the drafted reply as a question of its own. The first bears what asking for them cost.

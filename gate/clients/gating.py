@@ -6,21 +6,21 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from gate.answer_shapes import Read
 from gate.decorator.decided import Abstained, Decided
 from gate.decorator.gate import Gate
+from gate.decorator.guard_settings import OnAbstention, check_remember, one_of
 from gate.decorator.questions import budget_of
 from gate.effects import Generate
-from gate.errors import AnswerWithheld, ConfigError, UnknownName
+from gate.errors import AnswerWithheld
 from gate.gateway import Gateway
 from gate.given import Given, More, paid
 from gate.ports import Price, Profile
 from gate.traces import TraceRecord
 from gate.types import Budget, Cost, Generation, Outcome
 
-OnAbstention = Literal["return", "raise"]
 Judged = tuple[Outcome, TraceRecord]
 _MOST_MODELS = 1000
 """For which it is remembered what a server refuses: names come from callers."""
@@ -49,12 +49,9 @@ class Gating:
         return self.gate.gateway
 
     def __post_init__(self) -> None:
-        if self.written_by and self.written_by not in self.gateway.plan.ladder:
-            raise UnknownName("upstream in the ladder", self.written_by, self.gateway.plan.ladder)
-        if self.on_abstention not in get_args(OnAbstention):
-            raise UnknownName("value of 'on_abstention':", str(self.on_abstention), get_args(OnAbstention))
-        if type(self.remember) is not int or self.remember < 0:
-            raise ConfigError(f"'remember' is how many decisions are kept, 0 or more, and not {self.remember!r}")
+        self.gateway.check_writer(self.written_by)
+        one_of("on_abstention", self.on_abstention, get_args(OnAbstention))
+        check_remember(self.remember)
         budget_of(self.budget)
         self.decisions = deque(maxlen=self.remember)
 
@@ -98,7 +95,6 @@ class Gating:
             more=More(ask, self.profile(model), anything=True, own_words=True),
             gather=self.gather,
             upstream=self.written_by,
-            vouched=bool(self.written_by),
             model=read.model,
         )
 

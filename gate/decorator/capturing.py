@@ -91,8 +91,7 @@ def _is_json(value: object) -> bool:
 
 def generations(reply: object) -> Generations:
     """A reply as an upstream's. Raises `TypeError` and `ValueError` where it is none."""
-    read = shape_of(reply).read(reply)
-    return Generations((read.generation, *read.others), read.usage, read.model)
+    return shape_of(reply).read(reply).generations
 
 
 # --- taking note -------------------------------------------------------------------------------------------------

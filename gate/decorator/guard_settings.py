@@ -48,16 +48,15 @@ class GuardSettings:
         if not isinstance(self.policy, PolicyLike):
             said = "a policy is a shipped one's name, a file's path, a gate.Gate or a Gateway"
             raise ConfigError(f"{said}, and no {type(self.policy).__qualname__}")
-        _one_of("samples", self.samples, get_args(Samples))
-        _one_of("on_abstention", self.on_abstention, get_args(OnAbstention))
-        _one_of("streaming", self.streaming, get_args(Streaming))
+        one_of("samples", self.samples, get_args(Samples))
+        one_of("on_abstention", self.on_abstention, get_args(OnAbstention))
+        one_of("streaming", self.streaming, get_args(Streaming))
         if self.default is not UNSET and self.on_abstention == "return":
             raise ConfigError("give 'default' or on_abstention='return', not both: one of them is what comes back")
         if not (self.question is None or isinstance(self.question, str) or callable(self.question)):
             said = "'question' is a parameter's name, or a function of the same arguments"
             raise ConfigError(f"{said}, and no {type(self.question).__qualname__}")
-        if type(self.remember) is not int or self.remember < 0:
-            raise ConfigError(f"'remember' is how many decisions are kept, 0 or more, and not {self.remember!r}")
+        check_remember(self.remember)
 
     def but(self, **options: Any) -> GuardSettings:
         """The same with these in the place of what they were."""
@@ -72,6 +71,13 @@ class GuardSettings:
         return replace(self, **options)
 
 
-def _one_of(option: str, value: str, known: tuple[str, ...]) -> None:
+def one_of(option: str, value: str, known: tuple[str, ...]) -> None:
+    """Raises `UnknownName` for a value that the option cannot have."""
     if value not in known:
         raise UnknownName(f"value of {option!r}:", str(value), known)
+
+
+def check_remember(remember: int) -> None:
+    """Raises `ConfigError` where it is no number of decisions to keep."""
+    if type(remember) is not int or remember < 0:
+        raise ConfigError(f"'remember' is how many decisions are kept, 0 or more, and not {remember!r}")

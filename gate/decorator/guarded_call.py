@@ -166,7 +166,6 @@ class Call:
             more=self._more(only, len(requests), same=same),
             gather=guarding.gathers,
             upstream=settings.written_by,
-            vouched=bool(settings.written_by),
             model=read.model,
         )
         return self._asked(only), given

@@ -14,7 +14,7 @@ from gate.decorator.decided import Abstained, Decided
 from gate.decorator.gate import Gate, shared_gate
 from gate.decorator.guard_settings import UNSET, GuardSettings
 from gate.decorator.shaped import Form
-from gate.errors import AnswerWithheld, ConfigError, UnknownName
+from gate.errors import AnswerWithheld, ConfigError
 from gate.gateway import Gateway
 from gate.given import BROUGHT
 
@@ -64,10 +64,8 @@ class Guarding:
     def gate(self) -> Gate:
         """Loaded when it is first asked for. Raises `ConfigError`."""
         if self._gate is None:
-            policy, name = self.settings.policy, self.settings.written_by
-            gate = shared_gate(policy)
-            if name and name not in gate.gateway.plan.ladder:
-                raise UnknownName("upstream in the ladder", name, gate.gateway.plan.ladder)
+            gate = shared_gate(self.settings.policy)
+            gate.gateway.check_writer(self.settings.written_by)
             with self.lock:
                 if self._gate is None:
                     self._warn(gate.gateway)

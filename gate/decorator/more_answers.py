@@ -71,7 +71,7 @@ def again_later(once: Callable[[], Awaitable[Any]], read: Callable[[Any], Read],
     async def ask(effect: Generate) -> Generations:
         token = _IN_A_SAMPLE.set(True)
         try:
-            return _of(read(await once()))
+            return read(await once()).alone
         finally:
             _IN_A_SAMPLE.reset(token)
 
@@ -80,11 +80,7 @@ def again_later(once: Callable[[], Awaitable[Any]], read: Callable[[Any], Read],
 
 def _sampled(once: Callable[[], Any], read: Callable[[Any], Read]) -> Generations:
     _IN_A_SAMPLE.set(True)
-    return _of(read(once()))
-
-
-def _of(read: Read) -> Generations:
-    return Generations((read.generation,), read.usage, read.model)
+    return read(once()).alone
 
 
 # --- repeating its request ---------------------------------------------------------------------------------------

@@ -126,7 +126,6 @@ def given_of(
         passages=passages_of(passages),
         gather=gather,
         upstream=written_by,
-        vouched=bool(written_by),
         model=read.model,
     )
 

@@ -177,7 +177,7 @@ def _with(entry: TapeEntry, choices: tuple[Generation, ...], written: int, price
     held = entry.generations
     assert held is not None  # noqa: S101 - see above
     usage = Usage(held.usage.prompt_tokens, written)
-    money = (usage.prompt_tokens * price.prompt + written * price.completion) / 1e6
+    money = price.of(usage.prompt_tokens, written)
     cost = replace(entry.cost, completion_tokens=written, money=money)
     return replace(entry, n=len(choices), cost=cost, generations=replace(held, choices=choices, usage=usage))
 

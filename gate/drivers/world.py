@@ -271,7 +271,7 @@ def cost_of(world: World, effect: Request, calls: int, began: float, value: Valu
         prompt_tokens=prompt,
         completion_tokens=completion,
         seconds=time.monotonic() - began,
-        money=(prompt * price.prompt + completion * price.completion) / 1e6,
+        money=price.of(prompt, completion),
     )
 
 

@@ -19,7 +19,7 @@ from gate.decorator.decided import Abstained, Decided
 from gate.decorator.gate import Gate, decided
 from gate.decorator.questions import budget_of
 from gate.effects import Generate
-from gate.errors import AnswerWithheld, UnknownName, UpstreamError
+from gate.errors import AnswerWithheld, UpstreamError
 from gate.gateway import Gateway
 from gate.given import Given, More, paid
 from gate.log.explain import sources
@@ -138,9 +138,7 @@ class Judge:
         if self.samples != "again" and self.samples < 0:
             raise ValueError(f"samples: 'again', or how many at most, not {self.samples}")
         budget_of(self.budget)
-        ladder = self.gate.gateway.plan.ladder
-        if self.written_by and self.written_by not in ladder:  # said before anything is paid for
-            raise UnknownName("upstream of the ladder", self.written_by, ladder)
+        self.gate.gateway.check_writer(self.written_by)  # before anything is paid for
 
     def judge(
         self, question: Question, draft: Draft, ask: Callable[[Generate], Read], passages: tuple[Passage, ...] = ()
@@ -150,7 +148,7 @@ class Judge:
 
         def more(effect: Generate) -> Generations:
             drawing.admit(effect)
-            return _told(context.copy().run(ask, effect))
+            return context.copy().run(ask, effect).alone
 
         given = self._given(draft, more, passages)
         return _verdict(given, *self.gate.judge_given(question, given, budget=self.budget))
@@ -167,7 +165,7 @@ class Judge:
 
         async def more(effect: Generate) -> Generations:
             drawing.admit(effect)
-            return _told(await ask(effect))
+            return (await ask(effect)).alone
 
         given = self._given(draft, more, passages)
         return _verdict(given, *await self.gate.ajudge_given(question, given, budget=self.budget))
@@ -190,13 +188,8 @@ class Judge:
             more=More(ask, profile, self.anything, own_words=True),
             gather=self.gather,
             upstream=self.written_by,
-            vouched=bool(self.written_by),
             model=read.model,
         )
-
-
-def _told(read: Read) -> Generations:
-    return Generations((read.generation,), read.usage, read.model)
 
 
 def _verdict(given: Given, outcome: Any, trace: Any) -> Verdict:

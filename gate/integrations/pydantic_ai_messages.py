@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from gate.answer_shapes import Read
+from gate.answer_shapes.looks import wire_tool_calls
 from gate.effects import Generate
 from gate.errors import MissingExtra
 from gate.integrations.judging import conversation, options_of
@@ -138,10 +139,7 @@ def _said(response: ModelResponse) -> dict[str, Any]:
     generation = read_off(response).generation
     wire: dict[str, Any] = {"role": "assistant", "content": generation.text or None}
     if generation.tool_calls:
-        wire["tool_calls"] = [
-            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
-            for call in generation.tool_calls
-        ]
+        wire["tool_calls"] = wire_tool_calls(generation.tool_calls)
     return wire
 
 

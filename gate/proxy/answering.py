@@ -102,7 +102,7 @@ def _money(turn: Turn) -> float:
     more than observe what its questions cost lately."""
     plan, (prompt, completion) = turn.gateway.plan, _estimate(turn.asked)
     price = plan.prices.get(plan.ladder[0], Price())
-    draft = (prompt * price.prompt + completion * price.completion) / 1e6
+    draft = price.of(prompt, completion)
     usual = turn.service.usual_money.get(turn.gateway.name, 0.0) if turn.mode == "enforce" else 0.0
     return turn.asked.n * max(draft, usual)
 

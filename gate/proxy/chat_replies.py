@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from gate.answer_shapes.looks import wire_tool_calls
 from gate.proxy.json_wire import sse
 from gate.proxy.request_fields import ChatRequest
 from gate.proxy.spoken import PIECE, RefusalIn, finish, logprobs, refuses, tool_calls, withdrawn
@@ -120,7 +121,7 @@ class ChatEvents:
             text = outcome.text[len(self._sent[place]) :]
         for piece in PIECE.findall(text):
             yield self._delta(dict.fromkeys(keys, piece), place)
-        calls = _tool_calls(outcome)
+        calls = wire_tool_calls(tool_calls(outcome))
         if calls:
             yield self._delta({"tool_calls": [{"index": at, **call} for at, call in enumerate(calls)]}, place)
         if cited := url_citations(outcome):
@@ -147,20 +148,13 @@ def _message(outcome: Outcome, refusal_in: RefusalIn) -> dict[str, Any]:
         keys = _KEYS[refusal_in]
         said: dict[str, Any] = {"role": "assistant", "content": None, "refusal": None}
         return said | dict.fromkeys(keys, outcome.text)
-    calls = _tool_calls(outcome)
+    calls = wire_tool_calls(tool_calls(outcome))
     made: dict[str, Any] = {"role": "assistant", "content": outcome.text or (None if calls else ""), "refusal": None}
     if calls:
         made["tool_calls"] = calls
     if cited := url_citations(outcome):
         made["annotations"] = cited
     return made
-
-
-def _tool_calls(outcome: Outcome) -> list[dict[str, Any]]:
-    return [
-        {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
-        for call in tool_calls(outcome)
-    ]
 
 
 def _logprobs(request: ChatRequest, outcome: Outcome) -> dict[str, Any] | None:

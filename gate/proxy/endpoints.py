@@ -95,7 +95,7 @@ class Endpoints:
             service.metrics.passed(path, passed.status)
             price = service.price(passed.upstream)
             prompt, completion = passed.usage.prompt_tokens, passed.usage.completion_tokens
-            service.settle(admitted, prompt + completion, (prompt * price.prompt + completion * price.completion) / 1e6)
+            service.settle(admitted, prompt + completion, price.of(prompt, completion))
 
         allowed = None if ANY_MODEL in client.models else client.models
         try:

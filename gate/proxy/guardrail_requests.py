@@ -134,7 +134,7 @@ def _brought(fields: GuardrailFields, options: GuardrailOptions) -> Brought:
         raise RequestError(f"texts: {len(said)} answers in one reply are more than {MOST_ANSWERS}", param="texts")
     gather = "evidence" if options.gather is None else options.gather
     upstream, model = options.written_by or "", fields.model or ""
-    answers = (Given(each, gather=gather, upstream=upstream, vouched=bool(upstream), model=model) for each in said)
+    answers = (Given(each, gather=gather, upstream=upstream, model=model) for each in said)
     return Brought(tuple(answers), len(texts), options.on_abstention or "block")
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from typing import Any, Literal
 
+from gate.answer_shapes.looks import wire_logprobs
 from gate.effects import STOPPED_EARLY
 from gate.proxy.request_fields import ChatRequest
-from gate.types import Action, Generation, Outcome, TokenLogprob, ToolCall
+from gate.types import Action, Generation, Outcome, ToolCall
 
 RefusalIn = Literal["refusal", "content", "both"]
 """Where the text of a refusal stands in a message: see `gate.serving_settings.ServingSettings`."""
@@ -41,14 +42,6 @@ def finish(outcome: Outcome) -> str:
 
 def logprobs(request: ChatRequest, generation: Generation | None) -> list[dict[str, Any]] | None:
     """Of each token, with the alternatives asked for; None where they were not asked for or there are none."""
-    if request.logprobs is None or generation is None or generation.tokens is None:
+    if request.logprobs is None or generation is None:
         return None
-    return [_token(token, request.logprobs) for token in generation.tokens]
-
-
-def _token(token: TokenLogprob, alternatives: int) -> dict[str, Any]:
-    def shown(text: str, logprob: float) -> dict[str, Any]:
-        return {"token": text, "logprob": logprob, "bytes": list(text.encode("utf-8", "replace"))}
-
-    listed = [shown(text, logprob) for text, logprob in token.top[:alternatives]]
-    return {**shown(token.token, token.logprob), "top_logprobs": listed}
+    return wire_logprobs(generation.tokens, request.logprobs)

@@ -8,7 +8,7 @@ import pytest
 from openai.types.chat import ChatCompletion, ParsedChatCompletion
 from pydantic import BaseModel
 
-from gate.clients.chat_answers import chunks, generations, judged_reply, mark, read_reply
+from gate.clients.chat_answers import chunks, judged_reply, mark, read_reply
 from gate.clients.chat_fields import wanted
 from gate.decorator.decided import Decided
 from gate.errors import UpstreamError
@@ -110,7 +110,10 @@ def test_a_reply_that_is_none_is_told() -> None:
         read_reply(ChatCompletion.construct(None, id="1", choices=[]), "mine")
     with pytest.raises(UpstreamError, match="cannot be judged"):
         read_reply("<html>", "mine")
-    assert [each.text for each in generations(ChatCompletion.model_validate(CHAT), "mine").choices] == ["China", ""]
+    assert [each.text for each in read_reply(ChatCompletion.model_validate(CHAT), "mine").generations.choices] == [
+        "China",
+        "",
+    ]
 
 
 def _told(reply: Any, **how: Any) -> tuple[list[Any], list[Any]]:
