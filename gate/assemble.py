@@ -19,7 +19,9 @@ from gate.assemble_prefix import prefix_calibrator
 from gate.assemble_routes import arbitrates, clarifies_with, routes_of
 from gate.calibration import LogisticCalibrator, VoteShareCalibrator
 from gate.drivers import World
+from gate.drivers.health import healths
 from gate.embedders import EMBEDDERS
+from gate.endpoint_settings import FallibleSettings
 from gate.errors import ConfigError, StaleCalibrator, UnknownName
 from gate.evidence import SOURCES, ClosedBookSource, DraftSource, HiddenStatesSource, Samples, SamplesSource
 from gate.evidence.probes import Probes
@@ -114,17 +116,23 @@ def assemble(file: PolicyFile, calibrator: Calibrator | None = None, probes: Pro
     except ConfigError as error:
         raise type(error)(str(error), where=file.where("calibrator")) from error
     _check_prices(file, plan)
-    settings = {**policy.upstreams, **policy.embedders, **policy.judges}
+    settings = _by_name(policy)
     timeouts = {name: endpoint.timeout for name, endpoint in settings.items()}
-    timeouts |= {f"retriever:{name}": retriever.timeout for name, retriever in policy.retrievers.items()}
     timeouts |= {f"person:{name}": person.timeout for name, person in policy.people.items()}
     world = World(upstreams, retrievers, timeouts, embedders, judges, people)
+    world.health = healths(settings, policy.budget.seconds)
     _check_uses(file, plan, world)
     gateway = Gateway(policy, plan, world, fingerprints(policy, plan, world))
     if calibrator is None:
         gateway.prefix = prefix_calibrator(file, gateway.running)
     _say_void(gateway)
     return gateway
+
+
+def _by_name(policy: Policy) -> dict[str, FallibleSettings]:
+    """What is said of endpoints, by the names of `World.timeouts`."""
+    retrievers = {f"retriever:{name}": retriever for name, retriever in policy.retrievers.items()}
+    return {**policy.upstreams, **policy.embedders, **policy.judges, **retrievers}
 
 
 def _say_void(gateway: Gateway) -> None:
@@ -284,6 +292,15 @@ def _check_prices(file: PolicyFile, plan: Plan) -> None:
             raise StaleCalibrator(said, where=file.where("upstreams", name, "price"))
 
 
+def _check_hedges(file: PolicyFile, world: World) -> None:
+    """Only servers are asked twice at once."""
+    for section in ("upstreams", "embedders", "judges", "retrievers"):
+        for name, settings in getattr(file.policy, section).items():
+            if settings.hedge is not None and is_local(getattr(world, section)[name]):
+                said = f"{name!r} is no server that gate itself asks over HTTP: leave 'hedge' out"
+                raise ConfigError(said, where=file.where(section, name, "hedge"))
+
+
 def _check_needs(file: PolicyFile, plan: Plan) -> None:
     """Every source and signal must find what it needs gathered by some tier, in order."""
     provided: set[type] = set()
@@ -306,7 +323,8 @@ def _source_of(need: type) -> str:
 
 
 def _check_uses(file: PolicyFile, plan: Plan, world: World) -> None:
-    """Every endpoint, prompt and file a source asks for by name must be there."""
+    """Every endpoint, prompt and file a source asks for by name must be there, and can be asked as the policy says."""
+    _check_hedges(file, world)
     for source in (source for tier in plan.tiers for source in tier):
         where = file.where("evidence", source.name)
         try:

@@ -22,7 +22,7 @@ from gate.types import Cost, Entailments, Generations, JsonObject, Message, Pass
 
 T = TypeVar("T")
 _JSON = json.JSONEncoder(sort_keys=True, ensure_ascii=False, default=str).encode
-_NOT_ASKED = frozenset({"cap", "counted", "live", "part_of", "seed_is_callers", "states", "vector"})
+_NOT_ASKED = frozenset({"cap", "counted", "live", "part_of", "seed_is_callers", "states", "tight", "vector"})
 
 STOPPED_EARLY = "stopped_early"
 """The ``finish_reason`` of a draft that gate itself stopped while it was written."""
@@ -75,6 +75,8 @@ class Generate:
     (`gate.drivers.world.Recording.live`): then the upstream is asked to stream, where it can."""
     counted: bool = True
     """Whether a streamed reply is asked to say how many tokens it took: no part of what is asked."""
+    tight: bool = field(default=False, compare=False)
+    """Whether the budget has no room to ask it twice (`gate.drivers.hedging`): no part of what is asked."""
 
     @property
     def limit(self) -> int | None:
@@ -88,6 +90,8 @@ class Embed:
 
     embedder: str
     texts: tuple[str, ...]
+    tight: bool = field(default=False, compare=False)
+    """See `Generate.tight`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +100,8 @@ class Entail:
 
     judge: str
     pairs: tuple[tuple[str, str], ...]
+    tight: bool = field(default=False, compare=False)
+    """See `Generate.tight`."""
 
 
 @dataclass(frozen=True, slots=True)

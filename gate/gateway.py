@@ -18,7 +18,8 @@ from gate.effects import Flow, Request, effect_key
 from gate.errors import GateError, ReplayGap, UnknownName, first_of
 from gate.evidence import SamplesSource
 from gate.full_evidence import full_evidence
-from gate.given import Given, as_brought, given_again, opening_of, standing_for, standing_in, telling, void_for
+from gate.given import Given, as_brought, given_again, of_own, opening_of, standing_for, standing_in, telling, void_for
+from gate.model_names import ModelNames
 from gate.pipeline import Plan, answer
 from gate.policy import Policy
 from gate.ports import Profile
@@ -70,12 +71,16 @@ class Gateway:
     certificate: Certificate | None = field(init=False)
     void: tuple[str, ...] = field(init=False)
     """Why the certificate does not hold for what runs; empty when it does, or when there is none."""
+    models: ModelNames = field(init=False)
+    """What upstreams say they are. Once one is another, no certificate holds until the policy is loaded anew."""
 
     def __post_init__(self) -> None:
         held = self.policy.certificate
         self.policy_fingerprint = self.policy.fingerprint
         self.certificate = None if held is None else Certificate(**held.model_dump())
         self.void = () if self.certificate is None else _void(self.certificate, self.running)
+        asked = {name: str((each.model_extra or {}).get("model", "")) for name, each in self.policy.upstreams.items()}
+        self.models = ModelNames(asked, self.certificate.models if self.certificate else {})
 
     @property
     def _draws(self) -> int:
@@ -101,7 +106,8 @@ class Gateway:
         """
         plan = self._plan(budget)
         with _Asking(self, question, budget, recording or Recording()) as asking:
-            outcome = self._driver().run(answer(plan, question), asking.recording, seconds=plan.budget.seconds)
+            flow = answer(plan, question, heard=self.models.heard)
+            outcome = self._driver().run(flow, asking.recording, seconds=plan.budget.seconds)
         return outcome, asking.trace(outcome)
 
     async def aask(
@@ -119,8 +125,8 @@ class Gateway:
         """
         plan = self._plan(budget, observing=observing)
         with _Asking(self, question, budget, recording or Recording()) as asking:
-            driver = self._async_driver()
-            outcome = await driver.run(answer(plan, question), asking.recording, seconds=plan.budget.seconds)
+            driver, flow = self._async_driver(), answer(plan, question, heard=self.models.heard)
+            outcome = await driver.run(flow, asking.recording, seconds=plan.budget.seconds)
         return outcome, asking.trace(outcome)
 
     def judge(
@@ -174,7 +180,8 @@ class Gateway:
         brought = as_brought(given, name, profile, void)
         self._warn(given, name, void)
         opening = opening_of(question, brought, profile, reads=Action.RETRIEVE in self.plan.routes)
-        flow = answer(plan, question, opening, telling(given, opening, recording))
+        heard = of_own(self.models.heard, brought)
+        flow = answer(plan, question, opening, telling(given, opening, recording), heard=heard)
         return plan, standing_for(flow, given, opening, plan.prices, recording), brought
 
     def check_writer(self, upstream: str) -> None:
@@ -235,7 +242,16 @@ class Gateway:
         plan = self._plan(record.budget)
         if record.brought is not None:
             return self._judged_again(plan, record.question, record.brought, record.tape)
-        return ReplayDriver(record.tape, plan.prices).run(answer(plan, record.question), Recording())
+        flow = answer(plan, record.question, heard=self.models.judged)
+        return ReplayDriver(record.tape, plan.prices).run(flow, Recording())
+
+    def mind_models(self) -> None:
+        """Where an upstream turned out to be another model, the certificate is void from now on."""
+        if self.certificate is not None:
+            self.void = tuple(dict.fromkeys((*self.void, *self.models.changed.values())))
+        for reason in self.models.news():
+            then = "" if self.certificate is None else ": its certificate is void"
+            log.warning("a model of the policy %r was changed%s (%s)", self.name, then, reason)
 
     def _judged_again(self, plan: Plan, question: Question, brought: Brought, tape: Sequence[TapeEntry]) -> Outcome:
         if brought.upstream not in plan.ladder:
@@ -243,7 +259,8 @@ class Gateway:
         profile, given = Profile(**brought.profile), given_again(brought, tape)
         plan = self._plan_for_brought(plan, brought.upstream, profile, given)
         opening = opening_of(question, brought, profile, reads=Action.RETRIEVE in self.plan.routes)
-        flow = answer(plan, question, opening, telling(given, opening, Recording()) if given else None)
+        told = telling(given, opening, Recording()) if given else None
+        flow = answer(plan, question, opening, told, heard=of_own(self.models.judged, brought))
         return ReplayDriver((entry for entry in tape if not entry.brought), plan.prices).run(flow, Recording())
 
     def close(self) -> None:
@@ -331,6 +348,8 @@ class _Asking:
             vars(first)["trace"] = self.trace(None, _named(first))
 
     def trace(self, outcome: Outcome | None, error: str | None = None) -> TraceRecord:
+        if self.gateway.models.changed:
+            self.gateway.mind_models()
         for step in self.recording.steps:
             if step.void and self.brought is None:
                 self.gateway.seen_void = step.void

@@ -239,7 +239,13 @@ def _brought(top_logprobs: int) -> Profile:
 
 def as_brought(given: Given, upstream: str, profile: Profile, void: tuple[str, ...]) -> Brought:
     """What a trace keeps of it beside the tape."""
-    return Brought(upstream, _fields(profile), given.gather or False, void, given.passages)
+    return Brought(upstream, _fields(profile), given.gather or False, void, given.passages, given.more is not None)
+
+
+def of_own(heard: Callable[[str, str], str], brought: Brought) -> Callable[[str, str], str]:
+    """``heard`` or ``judged`` of `gate.model_names.ModelNames`, of the policy's own upstreams: not of code of the
+    caller's that stands for one of them."""
+    return lambda upstream, said: "" if brought.more and upstream == brought.upstream else heard(upstream, said)
 
 
 def void_for(given: Given, *, callers: bool, draws: int, ways_on: bool) -> tuple[str, ...]:

@@ -123,18 +123,30 @@ def answer(
     question: Question,
     opening: Round | None = None,
     telling: Callable[[Flow[Outcome]], Flow[Outcome]] | None = None,
+    *,
+    heard: Callable[[str, str], str] | None = None,
 ) -> Flow[Outcome]:
     """The outcome for one question. Raises `UpstreamError` when there is no first draft.
 
     ``opening``: the round it begins in, where that is not for the plan to say. ``telling`` answers requests with what
-    is there already, and is not held against the budget.
+    is there already, and is not held against the budget. ``heard``: why no certificate holds for a reply of this
+    upstream by that name of a model, or "" (`gate.model_names`).
     """
-    purse = Purse.of(plan.budget, plan.prices)
-    flow = _answer(plan, question, purse, opening)
+    others: list[str] = []
+
+    def said(upstream: str, model: str) -> None:
+        if heard is not None and (reason := heard(upstream, model)):
+            others.append(reason)
+
+    purse = Purse.of(plan.budget, plan.prices, said if heard is not None else None)
+    flow = _answer(plan, question, purse, opening, others)
     return (yield from metered(flow if telling is None else telling(flow), purse))
 
 
-def _answer(plan: Plan, question: Question, purse: Purse, opening: Round | None) -> Flow[Outcome]:
+def _answer(
+    plan: Plan, question: Question, purse: Purse, opening: Round | None, others: Sequence[str]
+) -> Flow[Outcome]:
+    """``others`` grows: what was heard of other models than the certified ones."""
     standing = Standing(opening or plan.opening(question), 0, Evidence(), SignalVector(()), Cost())
     closed: dict[Action, Closed] = {}
     try:
@@ -150,6 +162,7 @@ def _answer(plan: Plan, question: Question, purse: Purse, opening: Round | None)
     steps: list[Step] = []
     spent = standing.cost
     while True:
+        standing = _voided(standing, others)
         decision = decide(plan, standing, closed, spent, short=purse.short, exhausted=len(steps) >= _MAX_DECISIONS)
         if decision.action in (Action.ANSWER, Action.CLARIFY):  # an abstention says what failed in any case
             decision = saying(decision, *begun)
@@ -173,6 +186,14 @@ def _answer(plan: Plan, question: Question, purse: Purse, opening: Round | None)
             closed[decision.action] = Closed.by(error)
             standing = dataclasses.replace(standing, cost=error.cost or Cost())
         spent += standing.cost
+
+
+def _voided(standing: Standing, others: Sequence[str]) -> Standing:
+    evidence = standing.evidence
+    new = tuple(reason for reason in dict.fromkeys(others) if reason not in evidence.void)
+    if not new:
+        return standing
+    return dataclasses.replace(standing, evidence=dataclasses.replace(evidence, void=(*evidence.void, *new)))
 
 
 def _step(standing: Standing, decision: Decision) -> Step:

@@ -108,6 +108,8 @@ class CertificateSettings(_Part):
     labels: str = ""
     """Who said what is right, and how far they are to be trusted."""
     fingerprints: dict[str, str]
+    models: dict[str, str] = Field(default={}, exclude_if=_unset)
+    """The name by which each upstream's model went in its replies; without one, the first that is seen counts."""
 
     @model_validator(mode="after")
     def _counts(self) -> CertificateSettings:
@@ -222,9 +224,12 @@ class Policy(_Part):
     def fingerprint(self) -> str:
         """Hash of everything that bears on a decision: not the name, the summary or the certificate itself, nor the
         costs, by which tuning chooses among policies that all keep the promise. Who is handed a question, how long a
-        search may take and how answers are served change no decision."""
+        search may take and how answers are served change no decision. Nor do breakers, for the calls they spare would
+        have failed, nor hedges, which ask again only for what would be answered alike."""
         apart: dict[str, Any] = dict.fromkeys(("name", "summary", "costs", "certificate", "people", "serving"), True)
-        content = self.model_dump(exclude={**apart, "retrievers": {"__all__": {"timeout"}}})
+        faults = {"breaker", "hedge"}
+        apart |= {section: {"__all__": faults} for section in ("upstreams", "embedders", "judges")}
+        content = self.model_dump(exclude={**apart, "retrievers": {"__all__": {"timeout", *faults}}})
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
 

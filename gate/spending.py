@@ -5,6 +5,9 @@ a request may cost at most: its prompt (as many tokens as the upstream counted f
 question, else a third of their bytes and a few a message) and as many tokens of every answer as it may have. An answer
 is given no more tokens than fit; a request in which none fits is refused with `EvidenceUnavailable`. So is what fans
 out wider than the budget allows: more requests side by side, or answers to one of them, than its ``fan_out``.
+
+A request is marked as ``tight`` unless half of the budget would be left after it had been made twice: no driver makes
+it twice then, to have its reply sooner (`gate.drivers.hedging`), and other evidence keeps its room.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -28,6 +31,8 @@ _A_MESSAGE = 4
 _AN_ATTACHMENT = 1500
 """Tokens of an image and the like; how many it takes only the upstream knows."""
 _ROUNDING = 1e-9
+_ROOMY = 0.5
+"""Of the budget, what must be left after a request that is made twice."""
 Known = tuple[Generate, int]
 """A request, and the tokens its prompt turned out to have."""
 
@@ -62,22 +67,39 @@ class Purse:
     """What one question, or a part of one, may spend. ``prices`` holds every endpoint whose tokens count."""
 
     def __init__(
-        self, limit: Sum, prices: Mapping[str, Price], known: Iterable[Known] = (), fan_out: int | None = None
+        self,
+        limit: Sum,
+        prices: Mapping[str, Price],
+        known: Iterable[Known] = (),
+        fan_out: int | None = None,
+        calls: float = math.inf,
+        heard: Callable[[str, str], object] | None = None,
     ) -> None:
+        """``calls``: of the budget, which is for the pipeline to keep to; here it tells what is ``tight``.
+
+        ``heard`` is told of each reply who gave it, and by what name of a model.
+        """
         self._limit = limit
         self._unlimited = limit == _UNLIMITED
         self._prices = prices
         self._fan_out = fan_out
+        self._calls = calls
+        self._heard = heard
+        self._limited = calls < math.inf or limit != _UNLIMITED
         self._known = tuple(known)
         self.learned: list[Known] = []
         self.spent = Sum()
+        self.called = 0
         self.short = False
         """Whether something was refused for want of it."""
 
     @classmethod
-    def of(cls, budget: Budget, prices: Mapping[str, Price]) -> Purse:
+    def of(
+        cls, budget: Budget, prices: Mapping[str, Price], heard: Callable[[str, str], object] | None = None
+    ) -> Purse:
         tokens, money = (math.inf if most is None else most for most in (budget.tokens, budget.money))
-        return cls(Sum(tokens, money), prices, fan_out=budget.fan_out)
+        calls = math.inf if budget.calls is None else budget.calls
+        return cls(Sum(tokens, money), prices, fan_out=budget.fan_out, calls=calls, heard=heard)
 
     @property
     def left(self) -> Sum:
@@ -97,18 +119,34 @@ class Purse:
 
     def _ask(self, effect: Ask) -> Flow[Any]:
         asked, dearest = self.afford(effect)
+        if self._limited and not self._roomy(dearest, isinstance(effect, Generate)):
+            asked = replace(asked, tight=True)
         try:
             reply = yield asked
         except (UpstreamTimeout, GeneratorExit):  # nobody will say what it came to
             self.spent += dearest
             raise
         except GateError as error:
-            self.spent += _paid(error.cost or Cost())
+            self._pay(error.cost or Cost())
             raise
-        self.spent += _paid(reply.cost)
-        if isinstance(effect, Generate) and reply.value.usage.prompt_tokens:
-            self.learned.append((effect, reply.value.usage.prompt_tokens))
+        self._pay(reply.cost)
+        if isinstance(effect, Generate):
+            if reply.value.usage.prompt_tokens:
+                self.learned.append((effect, reply.value.usage.prompt_tokens))
+            if self._heard is not None and reply.value.model:
+                self._heard(effect.upstream, reply.value.model)
         return reply
+
+    def _pay(self, cost: Cost) -> None:
+        self.spent += Sum(cost.tokens, cost.money)
+        self.called += cost.calls
+
+    def _roomy(self, dearest: Sum, calls: bool) -> bool:
+        """Whether enough is left for other things after it is asked twice."""
+        if calls and self._calls - self.called - 2 < _ROOMY * self._calls:
+            return False
+        left = self.left - dearest - dearest
+        return left.tokens >= _ROOMY * self._limit.tokens and left.money >= _ROOMY * self._limit.money
 
     def afford(self, effect: Ask) -> tuple[Ask, Sum]:
         """The request with its answers cut to what fits, and what it then costs at most, where there is a limit. Raises
@@ -148,21 +186,23 @@ class Purse:
                 flow.close()
             for purse in purses:
                 self.spent += purse.spent
+                self.called += purse.called
                 self.learned += purse.learned
                 self.short = self.short or purse.short
         return results
 
     def _split(self, firsts: list[Effect | Done[Any]]) -> list[Purse]:
         """To each the prompt of its first request, and of the rest as much as it asks answers."""
+        calls = (self._calls - self.called) / len(firsts) if firsts else 0
         if self._unlimited:
-            return [Purse(_UNLIMITED, self._prices, fan_out=self._fan_out) for _ in firsts]
+            return [Purse(_UNLIMITED, self._prices, (), self._fan_out, calls, self._heard) for _ in firsts]
         prompts = [self._prompt(first) for first in firsts]
         rest = self.left - sum(prompts, Sum())
         self._refuse_over(rest.short_of(Sum()))
         answers = [first.n if isinstance(first, Generate) else 1 for first in firsts]
         shares = (prompt + rest.part(n / sum(answers)) for prompt, n in zip(prompts, answers, strict=True))
         known = (*self._known, *self.learned)
-        return [Purse(share, self._prices, known, self._fan_out) for share in shares]
+        return [Purse(share, self._prices, known, self._fan_out, calls, self._heard) for share in shares]
 
     def _refuse_wider(self, width: int, what: str) -> None:
         if self._fan_out is not None and width > self._fan_out:
@@ -257,10 +297,6 @@ def _message_tokens(message: Message) -> int:
 
 def _tokens(text: str) -> int:
     return -(-len(text.encode("utf-8", "surrogatepass")) // _BYTES)
-
-
-def _paid(cost: Cost) -> Sum:
-    return Sum(cost.tokens, cost.money)
 
 
 def no_room(budget: Budget, spent: Cost, calls: int) -> str | None:

@@ -82,6 +82,8 @@ class Brought:
     """Why no certificate held for it, whatever ran."""
     passages: tuple[Passage, ...] = ()
     """What it was written from."""
+    more: bool = False
+    """Whether its caller's code stood for the upstream: by what name that answers says nothing of the policy's own."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -394,7 +394,7 @@ class Certificate:
     bound: float
     segment: str
     date: str
-    fingerprints: Mapping[str, str]
-    """What was running, by hash: see `gate.assemble.fingerprints`."""
+    fingerprints: Mapping[str, str]  # of what was running: `gate.assemble.fingerprints`
     labels: str = ""
     """Who said what is right, and how far they are to be trusted."""
+    models: Mapping[str, str] = field(default_factory=dict)  # by upstream, as its replies had it: `gate.model_names`

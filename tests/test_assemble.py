@@ -6,8 +6,10 @@ import asyncio
 import json
 import shutil
 import threading
+import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -24,7 +26,7 @@ from gate.types import Action, Budget, Question
 from tests.changed import changed, line_of
 from tests.decorator.policies import by_draft
 from tests.evidence.pools import two_topics_file
-from tests.upstreams.faulty_server import FaultyServer, says
+from tests.upstreams.faulty_server import FaultyServer, chat, says
 
 SHIPPED = ("balanced", "strict", "cost-saver", "rag", "agents")
 ASKED = Question.from_text("Where is Lagos?")
@@ -67,6 +69,14 @@ def test_a_void_certificate_is_logged_once_and_one_that_holds_is_not(
 SERVICE = {"kind": "http_json", "url": "http://127.0.0.1:1/search"}
 BROKEN = {
     "upstream kind": ({"upstreams": {"small": {"kind": "poket"}}, "ladder": ["small"]}, "did you mean 'pocket'"),
+    "hedge of what runs here": (
+        {"upstreams": {"small": {"kind": "pocket", "hedge": {}}}, "ladder": ["small"]},
+        "'small' is no server that gate itself asks over HTTP: leave 'hedge' out",
+    ),
+    "breaker": (
+        {"upstreams": {"small": {"kind": "pocket", "breaker": {"failure": 2}}}, "ladder": ["small"]},
+        "did you mean 'failures'",
+    ),
     "upstream option": ({"upstreams": {"small": {"kind": "pocket", "modle": "x"}}}, "did you mean 'model'"),
     "ladder": ({"ladder": ["small", "lagre"]}, "did you mean 'large'"),
     "round": (
@@ -426,3 +436,46 @@ def test_ways_that_were_learned_while_models_charged_otherwise_are_refused(tmp_p
     with pytest.raises(StaleCalibrator, match="'small' charged") as caught:
         assemble(file, given.model_copy(update={"ways": dearer}))
     assert caught.value.where.startswith(f"{file.path}:")
+
+
+HEDGED = """\
+name: mine
+promise: {max_error: 0.1}
+upstreams:
+  main: {kind: openai_chat, base_url: URL, model: m, hedge: {after: 0.05, share: 0.5}, breaker: {failures: 7}}
+embedders: {v: {kind: openai_embeddings, base_url: URL, model: e, breaker: off}}
+retrievers: {docs: {kind: http_json, url: URL, timeout: 4}}
+ladder: [main]
+tiers: [[draft, samples, meanings]]
+evidence: {samples: {n: 5}, meanings: {judge: lexical}}
+signals: [vote_share]
+calibrator: vote_share
+rule: {answer_at: 0.5}
+BUDGET
+"""
+
+
+@pytest.mark.parametrize(("budget", "sent"), [("", 1), ("budget: {calls: 3}", 0)])
+def test_a_policy_says_who_is_left_alone_and_who_is_asked_twice(budget: str, sent: int, tmp_path: Path) -> None:
+    def first_is_slow(handler: Any, asked: dict[str, Any]) -> None:
+        if asked.get("temperature") == 0 and len(server.asked) in (1, 3, 5):
+            time.sleep(0.15)
+        chat("Nigeria")(handler, asked)
+
+    with FaultyServer.of(first_is_slow) as server:
+        path = tmp_path / "mine.yaml"
+        path.write_text(HEDGED.replace("URL", server.url).replace("BUDGET", budget))
+        gateway = load_gateway(str(path))
+        health = gateway.world.health
+        assert health.keys() == {"main", "v", "retriever:docs"}
+        assert health["v"].breaker is health["v"].hedge is None
+        assert health["retriever:docs"].patience == pytest.approx(0.9 * 4)
+        hedge = health["main"].hedge
+        assert hedge is not None
+        outcomes = [gateway.ask(ASKED)[0] for _ in range(2)]
+        gateway.close()
+    assert [outcome.text for outcome in outcomes] == ["Nigeria"] * 2
+    assert hedge.sent == sent, "of two drafts one may be sent twice, where the budget has room for it"
+    drafts = [asked for asked in server.asked if asked["temperature"] == 0]
+    assert len(drafts) == 2 + sent
+    assert sum(outcome.cost.calls for outcome in outcomes) == len(server.asked)

@@ -97,8 +97,9 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "states": st.none() | st.builds(ReadStates, st.lists(TEXT, max_size=2).map(tuple), st.booleans()),
     "live": TEXT,
     "counted": st.booleans(),
+    "tight": st.booleans(),
 }
-SAME = {"cap", "counted", "live", "part_of", "seed_is_callers", "states"}
+SAME = {"cap", "counted", "live", "part_of", "seed_is_callers", "states", "tight"}
 """The answer is the same whatever they are."""
 REQUESTS = st.builds(Generate, **FIELDS)
 

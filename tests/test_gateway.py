@@ -858,3 +858,98 @@ def test_where_it_is_only_observed_a_void_certificate_keeps_nothing_from_being_j
     enforced, observed = asyncio.run(main())
     assert (enforced.action, enforced.decision.reason) == (Action.ABSTAIN, "certificate_void")
     assert observed.action is Action.ANSWER
+
+
+# --- the model behind a name -------------------------------------------------------------------------------------
+
+
+class Swapped(Scripted):
+    """Says that it is another model from the second question on."""
+
+    def complete(self, effect: Generate, cancelled: Any) -> Generations:
+        reply = super().complete(effect, cancelled)
+        draft = effect.temperature == 0
+        self.questions = getattr(self, "questions", 0) + draft
+        return dataclasses.replace(reply, model="m-1" if self.questions == 1 else "m-2")
+
+
+OTHER = "the upstream 'small' says it is 'm-2', and was 'm-1'"
+
+
+@pytest.mark.parametrize("threaded", [True, False], ids=["ask", "aask"])
+@pytest.mark.parametrize("on_void", ["serve", "abstain"])
+def test_a_model_that_is_swapped_voids_the_certificate_from_then_on(
+    on_void: str, threaded: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    mine = gateway(tmp_path, Swapped("small", always("Nigeria")), f"{CERTIFICATE}on_void: {on_void}\n")
+    mine.plan = dataclasses.replace(mine.plan, abstain_when_void=on_void == "abstain")
+    (first, one), (second, two), (third, three) = [mine.ask(ASKED) if threaded else aask(mine) for _ in range(3)]
+    assert (first.text, first.void, one.certified) == ("Nigeria", (), True)
+    assert (second.void, two.certified, three.certified) == ((OTHER,), False, False)
+    assert (mine.void, mine.seen_void, mine.certified) == ((OTHER,), (OTHER,), False)
+    abstains = on_void == "abstain"
+    assert [outcome.decision.reason for outcome in (second, third)] == [
+        "certificate_void" if abstains else "confident"
+    ] * 2
+    assert mine.replay(two) == (second if not abstains else third)
+    if not abstains:
+        assert mine.replay(one) == first, "an older trace is judged by the name that counts"
+    (line,) = [record.getMessage() for record in caplog.records]
+    assert line == f"a model of the policy 'mine' was changed: its certificate is void ({OTHER})"
+    assert mine.models.others == {"small": 2 if abstains else 4}, "the draft and the samples of each that was asked"
+    mine.close()
+
+
+def test_without_a_certificate_a_swapped_model_is_seen_and_voids_nothing(tmp_path: Path) -> None:
+    mine = gateway(tmp_path, Swapped("small", always("Nigeria")))
+    outcomes = [mine.ask(ASKED)[0] for _ in range(2)]
+    assert [outcome.text for outcome in outcomes] == ["Nigeria"] * 2
+    assert (mine.void, mine.seen_void) == ((), (OTHER,))
+    mine.close()
+
+
+def test_the_name_that_the_certificate_remembers_outlives_a_restart(tmp_path: Path) -> None:
+    more = CERTIFICATE.replace("segment: all", "models: {small: m-0}, segment: all")
+    mine = gateway(tmp_path, Swapped("small", always("Nigeria")), more)
+    assert mine.certificate is not None
+    assert mine.certificate.models == {"small": "m-0"}
+    _, trace = mine.ask(ASKED)
+    assert (trace.certified, mine.void) == (False, ("the upstream 'small' says it is 'm-1', and was 'm-0'",))
+    mine.close()
+
+
+@pytest.mark.parametrize("threaded", [True, False], ids=["judge", "ajudge"])
+def test_a_swapped_model_is_heard_where_it_is_asked_about_an_answer_that_was_brought_along(
+    threaded: bool, tmp_path: Path
+) -> None:
+    more = CERTIFICATE.replace("segment: all", "models: {small: m-0}, segment: all")
+    mine = gateway(tmp_path, Swapped("small", always("Nigeria")), more)
+    given = Given(NIGERIA, gather=True, upstream="small", model="m-7")
+
+    async def ajudged() -> tuple[Outcome, TraceRecord]:
+        judged = await mine.ajudge(ASKED, given)
+        await mine.aclose()
+        return judged
+
+    outcome, trace = mine.judge(ASKED, given) if threaded else asyncio.run(ajudged())
+    reason = "the upstream 'small' says it is 'm-2', and was 'm-0'"
+    assert (outcome.void, trace.certified, mine.void) == ((reason,), False, (reason,))
+    assert mine.replay(trace) == outcome
+    mine.close()
+
+
+def test_the_name_by_which_a_callers_own_code_answers_says_nothing_of_the_upstream_it_stands_for(
+    tmp_path: Path,
+) -> None:
+    more = CERTIFICATE.replace("segment: all", "models: {small: m-0}, segment: all")
+    mine = gateway(tmp_path, Scripted("small", always("asked")), more)
+
+    def ask(effect: Generate) -> Generations:
+        return Generations((NIGERIA,) * effect.n, model="m-7")
+
+    given = Given(NIGERIA, gather=True, upstream="small", more=More(ask, Profile(n=5)), model="m-7")
+    outcome, trace = mine.judge(ASKED, given)
+    assert (mine.models.changed, mine.void) == ({}, ())
+    assert not [reason for reason in outcome.void if "m-7" in reason]
+    assert mine.replay(trace) == outcome
+    mine.close()

@@ -18,6 +18,7 @@ from gate.given import (
     Given,
     More,
     as_brought,
+    of_own,
     opening_of,
     paid,
     standing_for,
@@ -257,3 +258,12 @@ def test_who_stands_in_can_do_what_is_known_of_it() -> None:
 
 def test_what_a_call_costs_is_reckoned_by_the_price_of_who_it_stands_for() -> None:
     assert paid(Usage(1000, 500), Price(1.0, 2.0), 0.25) == Cost(1, 1000, 500, 0.25, 0.002)
+
+
+@pytest.mark.parametrize("more", [None, More(lambda effect: None, Profile())])
+def test_code_that_stands_for_an_upstream_is_not_heard_by_its_name(more: More | None) -> None:
+    heard = of_own(
+        lambda upstream, said: f"{upstream} is {said}", as_brought(Given(DRAFT, more=more), "small", Profile(), ())
+    )
+    assert heard("large", "m") == "large is m"
+    assert heard("small", "m") == ("" if more else "small is m")

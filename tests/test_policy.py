@@ -344,6 +344,8 @@ def test_keys_that_came_later_change_no_fingerprint_while_they_are_not_used(fold
     assert dumped["routes"] == {"retrieve": {"retriever": "world", "prompt": "with_passages", "k": 2}, "escalate": True}
     assert dumped["abstain"] == "No."
     assert "fan_out" not in dumped["budget"]
+    assert not {"breaker", "hedge"} & dumped["upstreams"]["small"].keys()
+    assert "models" not in dumped["certificate"]
 
 
 def test_a_certificate_for_exactly_the_promise_holds(folder: Path) -> None:
@@ -439,6 +441,12 @@ def test_the_fingerprint_does_not_change_with_what_only_names_or_vouches(folder:
         swapped("mode: observe", "streaming: annotate, mode: observe"),  # the decision is the same
         swapped("kind: webhook", "kind: pager"),  # whoever is handed a question changes no answer
         swapped("path: passages.jsonl", "path: passages.jsonl\n    timeout: 3"),
+        *(  # faults that are met in another way change no answer
+            swapped(old, f"{old}\n    {said}")
+            for old in ("kind: openai_chat", "kind: bm25", "kind: hashed_ngrams", "kind: mine_too")
+            for said in ("breaker: off", "breaker: {failures: 2, seconds: 3}", "hedge: {after: 2.0}", "hedge: off")
+        ),
+        swapped("  fingerprints:", "  models: {small: m-1}\n  fingerprints:"),
         without_certificate,
         yaml.safe_dump(yaml.safe_load(FULL), sort_keys=False),
     )

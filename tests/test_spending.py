@@ -248,6 +248,42 @@ def one(effect: Effect) -> Flow[Any]:
     return (yield effect)
 
 
+@pytest.mark.parametrize(
+    ("budget", "tight"),
+    [
+        (Budget(), [False, False, False]),
+        (Budget(calls=6), [False, False, True]),  # twice leaves 4, then 3, then 2 of 6
+        (Budget(calls=3), [True] * 3),
+        (Budget(tokens=100), [False, False, True]),  # twice 23, then twice 15 after 12, then after 24
+        (Budget(tokens=91), [True, False, True]),
+        (Budget(money=113e-6), [False, False, True]),  # twice 28, then twice 20 after 14, then after 28
+        (Budget(money=1.0), [False] * 3),
+    ],
+    ids=str,
+)
+def test_what_leaves_too_little_when_it_is_asked_twice_is_tight(budget: Budget, tight: list[bool]) -> None:
+    def thrice() -> Flow[None]:
+        for _ in range(3):
+            yield from generate(dataclasses.replace(ASKED, max_tokens=5))
+
+    _, seen = drive(metered(thrice(), Purse.of(budget, PRICES)), says(10, 2))
+    assert [each.tight for each in seen if isinstance(each, Generate)] == tight
+
+
+def test_what_is_asked_side_by_side_has_a_part_of_the_calls_each_and_embeddings_take_none() -> None:
+    for calls, tight in ((16, False), (15, True)):  # a quarter: of 4, 2 are left
+        purse = Purse.of(Budget(calls=calls), PRICES)
+        _, seen = drive(metered(together(generate(ASKED) for _ in range(4)), purse), says(10, 2))
+        assert [each.tight for each in seen if isinstance(each, Generate)] == [tight] * 4
+        assert purse.called == 4
+    asked = next(metered(one(Embed("v", ("x" * 300,))), Purse.of(Budget(calls=1), {})))
+    assert isinstance(asked, Embed)
+    assert not asked.tight
+    asked = next(metered(one(Entail("v", (("x" * 200, "y" * 100),))), Purse.of(Budget(tokens=300), {"v": Price()})))
+    assert isinstance(asked, Entail)
+    assert asked.tight
+
+
 def test_searches_pass_free() -> None:
     found: Reply[Any] = Reply((), Cost(seconds=1.0))
     purse = Purse.of(Budget(tokens=1), PRICES)

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import tenacity
 
+from gate.drivers.hedging import Second
 from gate.drivers.live import Watch, complete_live
 from gate.drivers.retrying import retrying
 from gate.drivers.sending import Sender, awaited
@@ -108,14 +109,23 @@ class AsyncDriver:
         return tuple(task.result() for task in tasks)
 
     async def _ask(self, effect: Request, recording: Recording, deadline: float) -> Reply[Value]:
-        world, began, calls = self._world, time.monotonic(), 0
-        until = world.deadline(effect, deadline)
+        world, began, calls, twice = self._world, time.monotonic(), 0, False
+        until, health = world.deadline(effect, deadline), world.health_of(effect)
         watch = None if recording.live is None else Watch.begun(effect, recording.live)
 
         async def attempt(asked: Request) -> Value:
-            nonlocal calls
-            calls += 1
-            return in_full(asked, await self._once(world.endpoint(asked), asked, until, watch))
+            nonlocal calls, twice
+            pause = health.pause(until, asked)
+            while pause:
+                await asyncio.sleep(pause)
+                pause = health.pause(until, asked)
+            with health.attempt(asked, began, watched=watch is not None) as made:
+                calls += 1
+                try:
+                    return in_full(asked, await self._once(world.endpoint(asked), asked, until, watch, made.second))
+                finally:
+                    twice = made.second is not None and made.second.sent
+                    calls += twice
 
         try:
             value = await self._adapting(effect, attempt, until)
@@ -131,7 +141,7 @@ class AsyncDriver:
             raise
         if watch is not None:
             value = watch.done(effect, value)
-        cost = cost_of(world, effect, calls, began, value)
+        cost = cost_of(world, effect, calls, began, value, twice=twice)
         recording.tape.append(tape_entry(effect, cost, value, keyed=recording.keyed))
         return Reply(value, cost)
 
@@ -150,14 +160,16 @@ class AsyncDriver:
                 self._world.learn(effect, asked, dropped)
                 return value
 
-    async def _once(self, endpoint: Endpoint, effect: Request, until: float, watch: Watch | None) -> Value:
+    async def _once(
+        self, endpoint: Endpoint, effect: Request, until: float, watch: Watch | None, second: Second | None
+    ) -> Value:
         try:
             async with asyncio.timeout_at(_loop_time(until)):
                 if watch is not None and watch.streams(effect) and is_live(endpoint):
                     return await self._watched(endpoint, effect, watch)
                 if is_local(endpoint):
                     return await self._local(endpoint, effect)
-                return await self._sender.send(endpoint, effect)
+                return await self._sender.send(endpoint, effect, second)
         except TimeoutError:
             raise UpstreamTimeout(endpoint.name, "did not answer before the deadline") from None
 

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import tenacity
 
+from gate.drivers.hedging import Second
 from gate.drivers.live import Handover, Watch
 from gate.drivers.retrying import retrying
 from gate.drivers.sending import BackgroundSender
@@ -188,16 +189,23 @@ class ThreadedDriver:
         yield pool
 
     def _ask(self, effect: Request, run: _Run) -> Reply[Value]:
-        world, began, calls = self._world, time.monotonic(), 0
-        until = world.deadline(effect, run.deadline)
+        world, began, calls, twice = self._world, time.monotonic(), 0, False
+        until, health = world.deadline(effect, run.deadline), world.health_of(effect)
         watch = None if run.recording.live is None else Watch.begun(effect, run.recording.live)
 
         def attempt(asked: Request) -> Value:
-            nonlocal calls
+            nonlocal calls, twice
+            while not run.given_up() and (pause := health.pause(until, asked)):
+                run.given_up.sleep(pause)
             if run.given_up():  # while it slept before this attempt
                 raise _over(world.endpoint(asked))
-            calls += 1
-            return in_full(asked, self._once(world.endpoint(asked), asked, until, run, watch))
+            with health.attempt(asked, began, watched=watch is not None) as made:
+                calls += 1
+                try:
+                    return in_full(asked, self._once(world.endpoint(asked), asked, until, run, watch, made.second))
+                finally:
+                    twice = made.second is not None and made.second.sent
+                    calls += twice
 
         try:
             value = self._adapting(effect, attempt, until, run)
@@ -209,7 +217,7 @@ class ThreadedDriver:
             raise
         if watch is not None:
             value = watch.done(effect, value)
-        cost = cost_of(world, effect, calls, began, value)
+        cost = cost_of(world, effect, calls, began, value, twice=twice)
         run.recording.tape.append(tape_entry(effect, cost, value, keyed=run.recording.keyed))
         return Reply(value, cost)
 
@@ -226,14 +234,22 @@ class ThreadedDriver:
                 self._world.learn(effect, asked, dropped)
                 return value
 
-    def _once(self, endpoint: Endpoint, effect: Request, until: float, run: _Run, watch: Watch | None) -> Value:
+    def _once(
+        self,
+        endpoint: Endpoint,
+        effect: Request,
+        until: float,
+        run: _Run,
+        watch: Watch | None,
+        second: Second | None,
+    ) -> Value:
         given_up = run.given_up.branch()
         pieces: Handover | None = None
         if watch is not None and watch.streams(effect) and is_live(endpoint):
             pieces = Handover(watch, given_up)
             call = self._begin_live(endpoint, effect, given_up, pieces)
         else:
-            call = self._begin(endpoint, effect, given_up)
+            call = self._begin(endpoint, effect, given_up, second)
         limit = None if until == NO_DEADLINE else max(0.0, until - time.monotonic())
         try:
             waiting: list[Future[Any]] = [call, *given_up.signals]
@@ -255,14 +271,16 @@ class ThreadedDriver:
             given_up.set()
             call.cancel()
 
-    def _begin(self, endpoint: Endpoint, effect: Request, cancelled: Callable[[], bool]) -> Future[Value]:
+    def _begin(
+        self, endpoint: Endpoint, effect: Request, cancelled: Callable[[], bool], second: Second | None
+    ) -> Future[Value]:
         if is_local(endpoint):
             if is_awaitable(endpoint) and isinstance(effect, Generate):  # a task can be called off, a thread cannot
                 with self._lock:
                     return self._open(endpoint).wait_for(endpoint, effect)
             return _call(completed, endpoint, effect, cancelled)
         with self._lock:
-            return self._open(endpoint).send(endpoint, effect)
+            return self._open(endpoint).send(endpoint, effect, second)
 
     def _begin_live(
         self, endpoint: LiveUpstream, effect: Generate, cancelled: Callable[[], bool], pieces: Handover

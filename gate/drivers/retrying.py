@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import random
 import time
 from typing import Any
 
 import aiohttp
 import tenacity
 
+from gate.drivers.pacing import spread
 from gate.errors import UpstreamError, UpstreamTimeout
 from gate.http_wire import BROKEN_OFF
 from gate.ports import HttpRequest
@@ -33,14 +35,17 @@ def http_error(upstream: str, error: Exception) -> UpstreamError:
 
 
 class _Wait(tenacity.wait.wait_base):
-    """What the upstream asked for in Retry-After, else exponential back-off with full jitter."""
+    """What the upstream asked for in Retry-After, and a little more at random, for it may have asked many; else
+    exponential back-off with full jitter."""
 
     _backoff = tenacity.wait_random_exponential(multiplier=0.2, max=8)
 
     def __call__(self, retry_state: tenacity.RetryCallState) -> float:
         error = retry_state.outcome and retry_state.outcome.exception()
         asked = error.retry_after if isinstance(error, UpstreamError) else None
-        return asked if asked is not None else self._backoff(retry_state)
+        if asked is None:
+            return self._backoff(retry_state)
+        return asked + random.random() * spread(asked)
 
 
 class _Late(tenacity.stop.stop_base):

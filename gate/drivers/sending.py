@@ -11,6 +11,7 @@ from typing import Any
 
 import aiohttp
 
+from gate.drivers.hedging import Second, hedged
 from gate.drivers.live import read_live
 from gate.drivers.retrying import HTTP_ERRORS, MAX_BODY, http_arguments, http_error, too_long
 from gate.drivers.world import Value, faults_of
@@ -32,7 +33,13 @@ class Sender:
     def __init__(self) -> None:
         self._session: aiohttp.ClientSession | None = None
 
-    async def send(self, endpoint: WireEndpoint[Any, Value], effect: Request) -> Value:
+    async def send(self, endpoint: WireEndpoint[Any, Value], effect: Request, second: Second | None = None) -> Value:
+        """``second``: the request beside it that there may be."""
+        if second is None:
+            return await self._sent(endpoint, effect)
+        return await hedged(lambda: self._sent(endpoint, effect), second)
+
+    async def _sent(self, endpoint: WireEndpoint[Any, Value], effect: Request) -> Value:
         request = endpoint.encode(effect)
         body = bytearray()
         try:
@@ -97,9 +104,9 @@ class BackgroundSender:
         """False in a process forked from the one that made it: threads stay behind."""
         return self._thread.is_alive()
 
-    def send(self, endpoint: WireEndpoint[Any, Value], effect: Request) -> Future[Value]:
+    def send(self, endpoint: WireEndpoint[Any, Value], effect: Request, second: Second | None = None) -> Future[Value]:
         """Cancelling the future closes the connection. It is cancelled by ``close`` too."""
-        return asyncio.run_coroutine_threadsafe(self._sender.send(endpoint, effect), self._loop)
+        return asyncio.run_coroutine_threadsafe(self._sender.send(endpoint, effect, second), self._loop)
 
     def send_live(
         self, upstream: LiveWireUpstream, effect: Generate, sees: Callable[[Piece], Awaitable[bool]]

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
+from gate.drivers.health import WELL, Health
 from gate.effects import (
     Embed,
     Entail,
@@ -122,6 +123,8 @@ class World:
     """
     longest: dict[str, int] = field(default_factory=dict)
     """Tokens of an answer that an upstream turned out to allow at most: what a budget leaves may be more."""
+    health: Mapping[str, Health] = field(default_factory=dict)
+    """Of those that are looked after, under the names of ``timeouts``."""
 
     def endpoint(self, effect: Request) -> Endpoint:
         """Who is asked."""
@@ -140,6 +143,9 @@ class World:
     def deadline(self, effect: Request, deadline: float) -> float:
         """The earlier of the run's deadline and this call's own, on the monotonic clock."""
         return min(deadline, time.monotonic() + self.timeouts.get(_timed_as(effect), NO_DEADLINE))
+
+    def health_of(self, effect: Request) -> Health:
+        return self.health.get(_timed_as(effect), WELL) if self.health else WELL
 
     def trimmed(self, effect: Request) -> Request:
         """The effect without what its upstream is known not to take."""
@@ -262,10 +268,15 @@ def _accounting_for_states(choice: Generation, stop: tuple[str, ...]) -> Generat
     return dataclasses.replace(choice, no_states=STOPPED if stopped else NO_STATES)
 
 
-def cost_of(world: World, effect: Request, calls: int, began: float, value: Value | None = None) -> Cost:
+def cost_of(
+    world: World, effect: Request, calls: int, began: float, value: Value | None = None, *, twice: bool = False
+) -> Cost:
+    """``twice``: it was asked twice at once, and the one that was called off may be charged as dearly as the other."""
     usage = value.usage if isinstance(value, Generations | Vectors | Entailments) else None
     price = getattr(world.endpoint(effect), "price", _FREE) if usage else _FREE
     prompt, completion = (usage.prompt_tokens, usage.completion_tokens) if usage else (0, 0)
+    if twice:
+        prompt, completion = 2 * prompt, 2 * completion
     return Cost(
         calls=calls if isinstance(effect, Generate) else 0,
         prompt_tokens=prompt,

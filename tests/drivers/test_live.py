@@ -223,7 +223,7 @@ def test_a_server_that_says_no_more_after_the_end_is_not_waited_for(
 
 @both
 def test_what_breaks_off_behind_a_whole_answer_is_no_harm(threaded: bool) -> None:
-    with FaultyServer(streams(*written(*TOKENS)[:-2], ended=False)) as server:
+    with FaultyServer(streams(*written(*TOKENS)[:-2], ended=False, pause=0.3)) as server:
         reply, _ = watched(served(server), Watcher(), threaded=threaded)
     assert reply.choices[0].finish_reason == "stop"
 

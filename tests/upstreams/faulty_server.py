@@ -265,13 +265,19 @@ def writes(*texts: str, pause: float = 0.0) -> Behaviour:
 
 
 def streams(
-    *parts: bytes, ended: bool = True, hangs: bool = False, content_type: str = "text/event-stream"
+    *parts: bytes,
+    ended: bool = True,
+    hangs: bool = False,
+    pause: float = 0.0,
+    content_type: str = "text/event-stream",
 ) -> Behaviour:
     """Streams these bytes to whoever asks. Then it says no more until the client goes (``hangs``), breaks off (not
-    ``ended``), or ends."""
+    ``ended``, after a ``pause``: of what comes in one moment with the end of a connection a client may see none), or
+    ends."""
 
     def behave(handler: _Handler, asked: dict[str, Any]) -> None:
         handler.stream(parts, content_type=content_type, pause=0.0, ended=ended and not hangs)
+        time.sleep(pause)
         if hangs:
             silent()(handler, asked)
 
