@@ -6,6 +6,7 @@ asynchronous drivers would gain nothing. An address may hold a password: it is i
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import time
@@ -22,8 +23,15 @@ from gate.errors import ConfigError, GateError, MissingExtra
 
 BUSY = 5.0
 """Seconds that one process waits for another to have written to the same SQLite file."""
-_CONNECT = 5
-"""Seconds for a PostgreSQL server to take a connection."""
+_REACHED: dict[str, int | str] = {
+    "application_name": "gate",
+    "connect_timeout": 5,
+    "keepalives_idle": 15,
+    "keepalives_interval": 5,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 20_000,
+}
+"""How a PostgreSQL server is reached where the address says nothing else: seconds, the last of them in milliseconds."""
 _KNOWN = "sqlite:///decisions.db or postgresql://user:password@host/database"
 _POSTGRES = frozenset({"postgresql", "postgres", "postgresql+psycopg"})
 _BEGIN = "gate_begin"
@@ -55,8 +63,11 @@ def is_sqlite(url: URL) -> bool:
     return url.get_backend_name() == "sqlite"
 
 
-def connected(url: URL, *, create: bool = True) -> Engine:
+def connected(url: URL, *, create: bool = True, durable: bool = False) -> Engine:
     """The engine for an address of `read_address`. SQLite files are made readable by their owner alone.
+
+    ``durable``: what was committed also outlives a loss of power, at the price of waiting for the disk. PostgreSQL does
+    so by itself.
 
     Raises `MissingExtra` without psycopg, and `ConfigError` where a file cannot be made, or is not there and is not to
     be made.
@@ -65,12 +76,13 @@ def connected(url: URL, *, create: bool = True) -> Engine:
         _make_file(Path(str(url.database)), create=create)
         engine = create_engine(url, hide_parameters=True, connect_args={"timeout": BUSY})
         event.listen(engine, "connect", _set_up)
+        if durable:
+            event.listen(engine, "connect", _wait_for_disk)
         event.listen(engine, "begin", _begin)
         return engine
     if find_spec("psycopg") is None:
         raise MissingExtra("psycopg", "postgres")
-    told = {"connect_timeout": _CONNECT, "application_name": "gate"}
-    told = {name: value for name, value in told.items() if name not in url.query}
+    told = {name: value for name, value in _REACHED.items() if name not in url.query}
     return create_engine(url, hide_parameters=True, pool_pre_ping=True, connect_args=told)
 
 
@@ -114,9 +126,18 @@ def unreadable(engine: Engine, error: SQLAlchemyError) -> GateError:
 def _make_file(path: Path, *, create: bool) -> None:
     if not create and not path.is_file():
         raise ConfigError("there is no decision log", where=str(path))
+    path = path.resolve()  # of a link that leads nowhere yet, where it leads
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise ConfigError(f"the decision log cannot be written: {error.strerror}", where=str(path)) from error
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        # one that is there is not opened: to close it would end the locks of all in this process that have it open
+        if path.is_dir() or not os.access(path, os.R_OK | os.W_OK):
+            why = errno.EISDIR if path.is_dir() else errno.EACCES
+            raise ConfigError(f"the decision log cannot be written: {os.strerror(why)}", where=str(path)) from None
     except OSError as error:
         raise ConfigError(f"the decision log cannot be written: {error.strerror}", where=str(path)) from error
 
@@ -124,14 +145,20 @@ def _make_file(path: Path, *, create: bool) -> None:
 def _set_up(connection: Any, entry: ConnectionPoolEntry) -> None:
     connection.isolation_level = None  # gate begins its transactions itself: see `_begin`
     cursor = connection.cursor()
-    _use_wal(cursor)
+    use_wal(cursor)
     cursor.execute("PRAGMA synchronous=NORMAL")
     cursor.execute(f"PRAGMA wal_autocheckpoint={_PAGES}")
     cursor.execute("PRAGMA secure_delete=ON")  # what was purged is not to be found in the file
     cursor.close()
 
 
-def _use_wal(cursor: Any) -> None:
+def _wait_for_disk(connection: Any, entry: ConnectionPoolEntry) -> None:
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA synchronous=FULL")
+    cursor.close()
+
+
+def use_wal(cursor: Any) -> None:
     """SQLite does not wait where two processes change a new file to write-ahead logging at once: so we do."""
     until = time.monotonic() + BUSY
     while True:

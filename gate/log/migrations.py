@@ -98,14 +98,28 @@ def migrate(engine: Engine, to: int = VERSION) -> None:
         with for_writing(engine).begin() as connection:
             if not is_sqlite(engine.url):
                 connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-            found = _version(connection)
-            if found > to:
-                said = f"a newer gate made this decision log (version {found}; this one knows up to {to}): upgrade gate"
-                raise ConfigError(said, where=place(engine.url))
+            found = _known(connection, engine, to)
             for migration in MIGRATIONS[found:to]:
                 _apply(connection, migration)
     except SQLAlchemyError as error:
         raise ConfigError(f"the decision log cannot be opened: {cause(error)}", where=place(engine.url)) from None
+
+
+def check(engine: Engine, to: int = VERSION) -> None:
+    """Whether `migrate` could: raises as it does, and changes nothing."""
+    try:
+        with engine.connect() as connection:
+            _known(connection, engine, to)
+    except SQLAlchemyError as error:
+        raise ConfigError(f"the decision log cannot be opened: {cause(error)}", where=place(engine.url)) from None
+
+
+def _known(connection: Connection, engine: Engine, to: int) -> int:
+    found = _version(connection)
+    if found > to:
+        said = f"a newer gate made this decision log (version {found}; this one knows up to {to}): upgrade gate"
+        raise ConfigError(said, where=place(engine.url))
+    return found
 
 
 def hash_key(engine: Engine) -> bytes:

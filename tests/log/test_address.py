@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sqlite3
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -104,6 +106,30 @@ def test_a_file_where_a_folder_should_be_is_named(tmp_path: Path) -> None:
         connected(read_address(f"sqlite:///{tmp_path / 'file' / 'log.db'}"))
 
 
+def test_to_connect_again_leaves_the_locks_of_this_process_alone(tmp_path: Path) -> None:
+    address = read_address(f"sqlite:///{tmp_path / 'log.db'}")
+    first = connected(address)
+    with for_writing(first).begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE numbers (number INTEGER)")
+    connected(address).dispose()
+    code = f"import sqlite3; sqlite3.connect({str(tmp_path / 'log.db')!r}).execute('SELECT * FROM numbers')"
+    subprocess.run([sys.executable, "-c", code], check=True)
+    assert (tmp_path / "log.db-wal").exists(), "the other process must not take itself for the last"
+    first.dispose()
+
+
+def test_a_link_that_leads_nowhere_yet_is_followed_and_what_it_leads_to_is_the_owners_alone(tmp_path: Path) -> None:
+    (tmp_path / "log.db").symlink_to(tmp_path / "elsewhere" / "real.db")
+    open_log(f"sqlite:///{tmp_path / 'log.db'}").close()
+    assert stat.S_IMODE((tmp_path / "elsewhere" / "real.db").stat().st_mode) == 0o600
+
+
+def test_a_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match=r"cannot be written: (File exists|Not a directory)"):
+        open_log(f"sqlite:///{tmp_path / 'file' / 'log.db'}")
+
+
 def test_the_cause_of_an_error_holds_no_statement_and_no_values(tmp_path: Path) -> None:
     psycopg = pytest.importorskip("psycopg", reason="psycopg is an extra")
     refused = psycopg.errors.InvalidPassword(f"no user {SECRET}")
@@ -125,3 +151,13 @@ def test_the_cause_of_an_error_holds_no_statement_and_no_values(tmp_path: Path) 
         f"the decision log {tmp_path / 'log.db'} cannot be used: disk I/O error"
     )
     engine.dispose()
+
+
+def test_what_must_outlive_a_loss_of_power_waits_for_the_disk(tmp_path: Path) -> None:
+    levels = []
+    for durable in (False, True):
+        log = open_log(f"sqlite:///{tmp_path / 'log.db'}", durable=durable)
+        with log.engine.connect() as connection:
+            levels.append(connection.exec_driver_sql("PRAGMA synchronous").scalar())
+        log.close()
+    assert levels == [1, 2]

@@ -278,3 +278,79 @@ def test_it_gives_way_to_the_thread_that_answers_requests(opened: Any) -> None:
     writing = log.writer._thread.native_id
     assert os.getpriority(os.PRIO_PROCESS, writing) == 10
     assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == 0
+
+
+# --- told what becomes of it -------------------------------------------------------------------------------------
+
+
+def test_who_wants_to_know_is_told_once_it_is_in_the_database(opened: Any) -> None:
+    log = opened()
+    told = [log.writer.keep(entry(f"{place:03}", START + place)) for place in range(300)]
+    assert all(each.result(20) for each in told)
+    assert log.reader.find("000") is not None
+    assert log.writer.keep(entry("one more")).result(20)
+    assert log.reader.find("one more") is not None
+
+
+def test_nobody_is_told_before_a_database_that_is_away_is_back(opened: Any) -> None:
+    log = opened()
+    take_away(log)
+    told = log.writer.keep(entry("a"))
+    until(lambda: log.writer.away)
+    left = log.writer.keep(entry("b"))
+    assert left.cancel()  # its request waits no more; it is written all the same
+    assert not told.done()
+    bring_back(log)
+    assert told.result(20)
+    assert log.writer.flush(20)
+    assert not log.writer.away
+    assert ids(log) == ["a", "b"]
+
+
+def test_what_will_never_be_written_is_told_too(opened: Any) -> None:
+    log = opened(queue=1, when_full="refuse")
+    broken = log.writer.keep(dataclasses.replace(entry("x"), status=2**70))
+    assert log.writer.flush(20)
+    assert not broken.result(20)
+    take_away(log)
+    told = [log.writer.keep(entry(name)) for name in "abc"]
+    assert not told[2].result(20), "there was no room for it"
+    log.close(0.05)
+    assert not told[0].result(20)
+    assert not log.writer.keep(entry("late")).result(20)
+    assert not log.writer._waiting_for
+
+
+def statuses(log: DecisionLog) -> list[int]:
+    with log.engine.connect() as connection:
+        return [row[0] for row in connection.execute(text("SELECT status FROM gate_decisions ORDER BY id"))]
+
+
+def test_what_nobody_was_told_of_has_the_status_that_its_client_got(opened: Any) -> None:
+    log = opened()
+    kept(log, entry("a"), entry("b"))
+    before = statuses(log)
+    log.writer.amend(["a", "never came"], 503)  # it is in there already
+    assert log.writer.flush()
+    assert statuses(log) == [503, before[1]]
+    take_away(log)
+    log.writer.put(entry("c"))
+    until(lambda: log.writer.away)
+    log.writer.amend(["c"], 503)  # it waits for the database
+    bring_back(log)
+    assert log.writer.flush()
+    assert statuses(log) == [503, before[1], 503]
+    assert not log.writer.away
+
+
+def test_a_status_that_cannot_be_written_is_written_once_the_database_is_back(opened: Any) -> None:
+    log = opened()
+    kept(log, entry("a"))
+    with log.engine.begin() as connection:
+        connection.execute(text("ALTER TABLE gate_decisions RENAME TO gone"))
+    log.writer.amend(["a"], 503)
+    until(lambda: log.writer.away)
+    with log.engine.begin() as connection:
+        connection.execute(text("ALTER TABLE gone RENAME TO gate_decisions"))
+    until(lambda: not log.writer.away)
+    assert statuses(log) == [503]
