@@ -1,7 +1,8 @@
-"""The commands about client keys: make one, list them, disable one."""
+"""The commands about client keys: make one, list them, disable one, tell what they have used."""
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,6 +15,7 @@ from gate.errors import RequestError
 from gate.terminal import JsonOption, err, out, plainly, print_json
 
 if TYPE_CHECKING:
+    from gate.proxy.counting import Used
     from gate.proxy.keys import KeyEntry
 
 FileOption = Annotated[Path, typer.Option("--file", "-f", help="The key file: 'keys' of a server's configuration.")]
@@ -27,6 +29,7 @@ def register(app: typer.Typer) -> None:
     keys.command(name="new")(plainly(new))
     keys.command(name="list")(plainly(list_))
     keys.command(name="disable")(plainly(disable))
+    keys.command(name="usage")(plainly(usage))
     app.add_typer(keys, name="keys")
 
 
@@ -98,6 +101,28 @@ def disable(
 
     changed = disabled(file, name)
     out.print(Text(f"{file}: {name!r} is disabled" if changed else f"{file}: {name!r} was disabled already"))
+
+
+def usage(
+    config: Annotated[Path, typer.Option("--config", "-c", help="The server's settings, a YAML file.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Tell what the keys of a server have used: on this day, in this month (UTC) and ever, as charged until now."""
+    from gate.proxy.key_usage import usage_by_key
+    from gate.proxy.settings import read_settings
+
+    used = usage_by_key(read_settings(config))
+    if as_json:
+        print_json({"keys": [{"name": name, **asdict(each)} for name, each in used.items()]})
+        return
+    table = Table("name", "under way", "day", "month", "ever")
+    for name, each in used.items():
+        table.add_row(*map(Text, (name, str(each.under_way), *map(_used, (each.day, each.month, each.total)))))
+    out.print(table)
+
+
+def _used(used: Used) -> str:
+    return f"${used.money:.6g}\n{used.requests} requests\n{used.tokens} tokens"
 
 
 def _row(entry: KeyEntry) -> dict[str, Any]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from contextlib import closing
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from gate.proxy.keys import Keys, Spend
+from gate.proxy.counters import Counters
+from gate.proxy.keys import Keys, Rate, Spend
 from tests.commands import gate
 
 
@@ -75,3 +77,17 @@ def test_no_file_no_list(tmp_path: Path) -> None:
     ran = gate("keys", "list", "--file", tmp_path / "keys.yaml")
     assert ran.code == 2
     assert "cannot read the key file" in ran.complaint
+
+
+def test_what_keys_have_used_is_told(tmp_path: Path) -> None:
+    assert gate("keys", "new", "--name", "team-a", "--file", tmp_path / "keys.yaml").code == 0
+    config = tmp_path / "server.yaml"
+    config.write_text("keys: keys.yaml\nstate: state\n")
+    assert "nothing is counted yet" in gate("keys", "usage", "--config", config).complaint
+    with closing(Counters.open(tmp_path / "state")) as counters:
+        counters.take("team-a", Rate(), tokens=5, money=0.5)
+    (row,) = gate("keys", "usage", "--config", config, "--json").json["keys"]
+    assert (row["name"], row["under_way"]) == ("team-a", 0)
+    assert row["day"] == row["month"] == row["total"] == {"requests": 1, "tokens": 5, "money": 0.5}
+    shown = gate("keys", "usage", "--config", config).out
+    assert all(said in shown for said in ("team-a", "$0.5", "1 requests", "5 tokens"))

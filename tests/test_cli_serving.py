@@ -64,7 +64,8 @@ def test_a_broken_config_names_file_line_and_what_would_do(tmp_path: Path) -> No
     assert ran.complaint.endswith("server.yaml:2: unknown key 'limitz'; did you mean 'limits'? known: " + KNOWN)
 
 
-KNOWN = "audit, dashboard, host, keys, limits, log, policies, port, reload, state, trust_forwarded, webhook, workers"
+KNOWN = "audit, dashboard, host, idempotency, keys, limits, log, policies, port, reload, shared, state, trust_forwarded"
+KNOWN += ", webhook, workers"
 
 
 # --- a process ---------------------------------------------------------------------------------------------------

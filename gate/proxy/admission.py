@@ -10,18 +10,18 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from enum import Enum, auto
-from math import ceil
+from math import inf
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from gate.fresh_bytes import fresh_bytes
 from gate.proxy.json_wire import dumps
 from gate.proxy.settings import LimitSettings
+from gate.proxy.waiting_room import Gone, NoRoom, WaitingRoom
 from gate.proxy.wire_errors import http_error
 
 EXEMPT = frozenset({"/healthz", "/readyz", "/metrics"})
@@ -38,10 +38,14 @@ be reset, and then the client does not see why."""
 _ID = re.compile(rb"[A-Za-z0-9._-]{1,128}")
 _OURS = b"x-gate-"
 _ONCE = frozenset(
-    {b"authorization", b"x-api-key", b"host", b"content-length", b"content-type", b"transfer-encoding", b"x-request-id"}
+    {b"authorization", b"x-api-key", b"host", b"content-length", b"content-type", b"transfer-encoding"}
+    | {b"idempotency-key", b"x-request-id"}
 )
 """Headers of which a second one would leave open which counts."""
 _CLOSE = (b"connection", b"close")
+_OVERLOADED = "overloaded"
+_PATIENCE = b"x-stainless-read-timeout"
+"""How long the clients of OpenAI and Anthropic wait for an answer, in seconds."""
 Headers = Sequence[tuple[bytes, bytes]]
 
 
@@ -62,16 +66,6 @@ class _Refusal(Exception):
         self.retry_after = retry_after
 
 
-class _Gone(Exception):
-    """The client has closed its connection."""
-
-
-class _Turn(Enum):
-    COME = auto()
-    LATE = auto()
-    GONE = auto()
-
-
 @dataclass(slots=True)
 class _Head:
     """What the headers say that matters here."""
@@ -80,7 +74,12 @@ class _Head:
     request_id: bytes
     length: int = 0
     chunked: bool = False
+    patience: float = inf
+    """Seconds the client waits for an answer, where it says that."""
     refusal: _Refusal | None = None
+    client: str | None = None
+    """Whose key it brings, once that was asked; None: nobody's."""
+    asked: bool = False
 
 
 class Admission:
@@ -97,15 +96,15 @@ class Admission:
         limits: LimitSettings,
         *,
         exempt: Collection[str] = EXEMPT,
-        known: Callable[[Headers], bool] | None = None,
+        known: Callable[[Headers], str | None] | None = None,
     ) -> None:
-        """``known``: whether the headers hold a key that is one. Of a stranger under `KEYED` no body is read."""
+        """``known``: the name of the client whose key the headers hold; None for a stranger, of whom no body is read
+        under `KEYED`. Without it all are one client."""
         self._app = app
         self._limits = limits
         self._known = known
         self._exempt = frozenset(exempt)
-        self._free = limits.concurrency
-        self._queue: deque[asyncio.Future[_Turn]] = deque()
+        self._room = WaitingRoom(limits)
         self._reading = 0
         self._aside = 0
         self._held = 0
@@ -114,11 +113,16 @@ class Admission:
 
     @property
     def under_way(self) -> int:
-        return self._limits.concurrency - self._free
+        return self._room.under_way
 
     @property
     def waiting(self) -> int:
-        return len(self._queue)
+        return self._room.waiting
+
+    @property
+    def shed(self) -> Counter[str]:
+        """How many there was too much under way for, by the reason."""
+        return self._room.shed
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -133,33 +137,42 @@ class Admission:
             if head.refusal is not None:
                 raise head.refusal
             keyed = scope["path"].startswith(KEYED)
-            if (head.length or head.chunked) and keyed and self._known and not self._known(head.headers):
+            if (head.length or head.chunked) and keyed and self._known and self._named(head) is None:
                 await self._refused(scope, receive, send)
                 return
             if head.length or head.chunked:
                 body = await (self._body(head, receive) if keyed else self._small_body(head, receive))
             state["began"] = time.monotonic()
-            await self._admitted(scope, _replayed(body, receive), receive, send)
+            await self._admitted(head, scope, _replayed(body, receive), receive, send)
+        except NoRoom as full:
+            self.turned_away[_OVERLOADED] += 1
+            await _answer(_overloaded(full), receive, send, 0)
         except _Refusal as refusal:
             self.turned_away[refusal.code] += 1
             await _answer(refusal, receive, send, 4 * self._limits.body_bytes)
-        except _Gone:
+        except Gone:
             pass  # nobody to tell
         finally:
             self._held -= len(body)
 
-    async def _admitted(self, scope: Scope, replayed: Receive, receive: Receive, send: Send) -> None:
+    async def _admitted(self, head: _Head, scope: Scope, replayed: Receive, receive: Receive, send: Send) -> None:
         if scope["path"] in self._exempt:
             await self._app(scope, replayed, send)
             return
-        if self._free:
-            self._free -= 1
-        else:
-            await self._wait(receive)
+        began = await self._room.enter(receive, self._client(head), head.patience)
         try:
             await self._app(scope, replayed, send)
         finally:
-            self._hand_on()
+            self._room.leave(began)
+
+    def _client(self, head: _Head) -> str | None:
+        """Whose turn it is: that of a client, by its name, however it writes its key. Strangers are all one."""
+        return None if self._room.under_way < self._limits.concurrency else self._named(head)
+
+    def _named(self, head: _Head) -> str | None:
+        if not head.asked and self._known is not None:
+            head.client, head.asked = self._known(head.headers), True
+        return head.client
 
     async def _refused(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The application's own answer to a stranger, who takes no place and has no body read."""
@@ -179,7 +192,7 @@ class Admission:
     async def _small_body(self, head: _Head, receive: Receive) -> bytes:
         """That of a form, of anybody: few at once, and none of them large."""
         if self._aside >= _FORMS:
-            raise self._full("too many forms are being sent at once", unread=True)
+            raise self._full("too many forms are being sent at once", "sending")
         self._aside += 1
         try:
             return await self._body(head, receive, min(_FORM_BYTES, self._limits.body_bytes))
@@ -193,7 +206,7 @@ class Admission:
         if head.length > most:
             raise _too_large(most)
         if self._reading >= limits.concurrency + limits.waiting:
-            raise self._full("too many requests are being sent at once", unread=True)
+            raise self._full("too many requests are being sent at once", "sending")
         self._reading += 1
         parts: list[bytes] = []
         size, more = 0, True
@@ -202,7 +215,7 @@ class Admission:
                 while more:
                     message = await receive()
                     if message["type"] != "http.request":
-                        raise _Gone
+                        raise Gone
                     part = message.get("body", b"")
                     parts.append(part)
                     size += len(part)
@@ -210,7 +223,7 @@ class Admission:
                     if size > most:
                         raise _too_large(most)
                     if self._held > max(MOST_HELD, limits.body_bytes):
-                        raise self._full("the requests under way are too large together", unread=True)
+                        raise self._full("the requests under way are too large together", "memory")
                     more = message.get("more_body", False)
         except TimeoutError:
             said = f"the request was not sent within {limits.read_seconds:g} seconds"
@@ -222,58 +235,13 @@ class Admission:
                 parts.clear()  # the error that is under way would hold them until the rest is thrown away
         return parts[0] if len(parts) == 1 else b"".join(parts)
 
-    # --- the waiting room ----------------------------------------------------------------------------------------
-
-    async def _wait(self, receive: Receive) -> None:
-        """Until it is this request's turn: first come, first served."""
-        if len(self._queue) >= self._limits.waiting:
-            raise self._full("too many requests are being answered, and as many wait as may")
-        loop = asyncio.get_running_loop()
-        turn: asyncio.Future[_Turn] = loop.create_future()
-        late = loop.call_later(self._limits.wait_seconds, _tell, turn, _Turn.LATE)
-        self._queue.append(turn)
-        came = None
-        try:
-            async with asyncio.TaskGroup() as group:
-                watching = group.create_task(_watch(receive, turn))
-                came = await turn
-                watching.cancel()
-        finally:
-            late.cancel()
-            if turn.done() and not turn.cancelled() and turn.result() is _Turn.COME:
-                if came is None:  # cancelled in the moment when its turn had come
-                    self._hand_on()
-            else:
-                with suppress(ValueError):  # who hands on may have passed over it already
-                    self._queue.remove(turn)
-        if came is _Turn.LATE:
-            raise self._full(f"too many requests are being answered; this one waited {self._limits.wait_seconds:g} s")
-        if came is _Turn.GONE:
-            raise _Gone
-
-    def _hand_on(self) -> None:
-        """A place is free: for the one who waits longest, else for the next to come."""
-        while self._queue:
-            turn = self._queue.popleft()
-            if not turn.done():
-                turn.set_result(_Turn.COME)
-                return
-        self._free += 1
-
-    def _full(self, message: str, *, unread: bool = False) -> _Refusal:
-        wait = max(1, ceil(self._limits.wait_seconds))  # by then all who wait now have had their turn or were refused
-        return _Refusal(503, f"{message}; try again later", "overloaded", unread=unread, retry_after=wait)
+    def _full(self, message: str, reason: str) -> _Refusal:
+        return _overloaded(self._room.full(message, reason), unread=True)
 
 
-async def _watch(receive: Receive, turn: asyncio.Future[_Turn]) -> None:
-    while (await receive())["type"] != "http.disconnect":
-        pass
-    _tell(turn, _Turn.GONE)
-
-
-def _tell(turn: asyncio.Future[_Turn], what: _Turn) -> None:
-    if not turn.done():
-        turn.set_result(what)
+def _overloaded(full: NoRoom, *, unread: bool = False) -> _Refusal:
+    said = f"{full.message}; try again later"
+    return _Refusal(503, said, _OVERLOADED, unread=unread, retry_after=full.seconds)
 
 
 # --- what comes in -----------------------------------------------------------------------------------------------
@@ -295,6 +263,8 @@ def _read(headers: list[tuple[bytes, bytes]]) -> _Head:
                 head.request_id = value
                 continue
             _framing(head, name, value)
+        elif name == _PATIENCE:
+            head.patience = _seconds(value)
         head.headers.append(pair)
     if head.chunked and b"content-length" in seen:
         head.refusal = _bad("'content-length' and 'transfer-encoding' go not together")
@@ -302,6 +272,12 @@ def _read(headers: list[tuple[bytes, bytes]]) -> _Head:
         head.request_id = b"req_" + fresh_bytes().hex().encode("ascii")
     head.headers.append((b"x-request-id", head.request_id))
     return head
+
+
+def _seconds(value: bytes) -> float:
+    """No wish of a client's is refused for how it is written."""
+    digits = value.replace(b".", b"", 1)
+    return float(value) if digits.isdigit() and len(digits) < 16 else inf
 
 
 def _framing(head: _Head, name: bytes, value: bytes) -> None:

@@ -7,13 +7,16 @@ among the requests at once, and a server that stops waits for it.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 from gate.errors import GateError, RequestError
 from gate.ports import Price
 from gate.proxy.attending import while_connected
 from gate.proxy.doors import Door
 from gate.proxy.exchange import ClientGone, Exchange
+from gate.proxy.idempotency.once import HEADER
+from gate.proxy.idempotency.recording import STATE
 from gate.proxy.json_wire import dumps
 from gate.proxy.keys import Client
 from gate.proxy.limits import Admitted
@@ -44,7 +47,33 @@ async def answer(service: Service, door: Door, exchange: Exchange, way: Way | No
 
 async def _let_in(service: Service, door: Door, exchange: Exchange) -> None:
     client = who(service, exchange)
-    await serve(service, door, exchange, client, door.parse(await exchange.body()))
+    body = await exchange.body()
+    asked = door.parse(body)
+    if HEADER not in exchange.headers:
+        await serve(service, door, exchange, client, asked)
+    elif service.once is None:
+        exchange.mark({STATE: "off"})
+        await serve(service, door, exchange, client, asked)
+    else:
+
+        async def work() -> None:
+            await serve(service, door, exchange, client, asked)
+
+        @asynccontextmanager
+        async def repeating() -> AsyncIterator[None]:
+            admitted = await marked(service, exchange, client, service.admit_repeat(client))
+            answered = True
+            try:
+                yield
+                answered = exchange.started
+            finally:
+                if answered:
+                    service.settle(admitted, 0, 0.0)
+                else:  # the first failed, and this one is let in anew in its place
+                    service.refund(admitted)
+
+        named, seconds = (client.name, door.name, body), asked.budget.seconds
+        await service.once.answer(exchange, *named, work, repeating, skip=door.keep_alive, seconds=seconds)
 
 
 def who(service: Service, exchange: Exchange) -> Client:
@@ -60,28 +89,37 @@ async def serve(service: Service, door: Door, exchange: Exchange, client: Client
     """A request that was read. What goes wrong in its turn the turn answers."""
     async with service.policies.using(service.policy_of(client, asked)) as gateway:
         turn = Turn(service, door, exchange, client, asked, gateway)
-        turn.admitted = admitted = _admitted(turn)
+        turn.admitted = admitted = await _admitted(turn)
         try:
             async with turn:
                 await _take(turn)
         finally:
-            if turn.refused and not turn.tokens:
+            if exchange.superseded:  # it is a repeat of what was answered elsewhere
+                service.settle(admitted, 0, 0.0)
+            elif turn.unlogged or (turn.refused and not turn.tokens):
                 service.refund(admitted)
             else:
                 service.settle(admitted, turn.tokens, turn.money)
 
 
-def _admitted(turn: Turn) -> Admitted | None:
+async def _admitted(turn: Turn) -> Admitted | None:
     service, client, asked = turn.service, turn.client, turn.asked
-    return admit(service, turn.exchange, client, lambda: asked.n * sum(_estimate(asked)), lambda: _money(turn))
+    return await admit(service, turn.exchange, client, lambda: asked.n * sum(_estimate(asked)), lambda: _money(turn))
 
 
-def admit(
+async def admit(
     service: Service, exchange: Exchange, client: Client, tokens: Callable[[], int], money: Callable[[], float]
 ) -> Admitted | None:
     """`Service.admit`, with what the client has left in the headers of its response, whatever that will be."""
+    return await marked(service, exchange, client, service.admit(client, tokens, money))
+
+
+async def marked(
+    service: Service, exchange: Exchange, client: Client, admitting: Awaitable[Admitted | None]
+) -> Admitted | None:
+    """Let it in, with what the client has left in the headers of its response, whatever that will be."""
     try:
-        admitted = service.admit(client, tokens, money)
+        admitted = await admitting
     except RequestError:
         exchange.mark(service.left(client))
         raise

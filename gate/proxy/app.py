@@ -28,6 +28,7 @@ from gate.proxy.exchange import Exchange
 from gate.proxy.guardrail import GUARDRAIL, guard
 from gate.proxy.json_logs import request_id
 from gate.proxy.key_watch import KeyWatch
+from gate.proxy.limits import SharedLimiter
 from gate.proxy.service import Service
 from gate.proxy.wire_errors import FAULT
 
@@ -39,6 +40,7 @@ _SHARE_EVERY = 5.0
 def create_app(service: Service, more: Sequence[BaseRoute] = (), on_end: Callable[[], None] | None = None) -> ASGIApp:
     """The application. ``more``: routes of the dashboard. ``on_end`` runs on a thread once all requests are over."""
     endpoints = Endpoints(service)
+    shared = service.limiter.counters if isinstance(service.limiter, SharedLimiter) else None
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncIterator[None]:
@@ -46,14 +48,18 @@ def create_app(service: Service, more: Sequence[BaseRoute] = (), on_end: Callabl
             async with anyio.create_task_group() as group:
                 group.start_soon(_watch_files, service)
                 group.start_soon(_share, service)
+                if shared is not None:
+                    await shared.prepare()
+                    group.start_soon(shared.run)
+                if service.once is not None:
+                    group.start_soon(service.once.run)
                 if service.watch is not None:
                     group.start_soon(service.watch.run, service.policies)
                 yield
                 group.cancel_scope.cancel()
         finally:
             with anyio.CancelScope(shield=True):
-                await endpoints.aclose()
-                await service.policies.aclose()
+                await _close(service, endpoints)
                 if on_end is not None:
                     await anyio.to_thread.run_sync(on_end)
 
@@ -86,7 +92,21 @@ def create_app(service: Service, more: Sequence[BaseRoute] = (), on_end: Callabl
         ServerErrorMiddleware(Doors(service, rest), handler=_fault), service.settings.limits, known=service.known
     )
     service.metrics.watch_requests(lambda: (admission.under_way, admission.waiting))
+    service.metrics.faults.watch_refused(lambda: (admission.turned_away, admission.shed))
+    service.metrics.faults.watch_upstreams(service.upstreams)
+    service.policies.on_end = service.note_upstreams
     return admission
+
+
+async def _close(service: Service, endpoints: Endpoints) -> None:
+    await endpoints.aclose()
+    if isinstance(service.limiter, SharedLimiter):
+        await service.limiter.counters.aclose()
+    if service.once is not None:
+        await service.once.aclose()
+    if service.store is not None:
+        await service.store.aclose()
+    await service.policies.aclose()
 
 
 def _shown(route: Route) -> str:

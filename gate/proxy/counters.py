@@ -15,17 +15,16 @@ from __future__ import annotations
 import math
 import struct
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from gate.errors import ConfigError
 from gate.proxy.counter_file import CounterFile
+from gate.proxy.counting import NANO, Refused, Short, Standing, Taken, Usage, Used, nanos_of, seconds_short
 from gate.proxy.keys import Rate, Spend
 
-Short = Literal["requests", "tokens", "concurrency", "money"]
 _STATE = struct.Struct("<3d11q")
 _REQUESTS, _TOKENS, _AT, _DAY, _MONTH = range(5)
 _USED = 5
@@ -33,61 +32,6 @@ _USED = 5
 _FRESH = _STATE.pack(math.inf, math.inf, 0.0, *(0 for _ in range(11)))
 _PER = {"day": 0, "month": 1, "total": 2}
 _DAY_SECONDS = 86_400
-_NANO = 1e9
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """What is left of a minute; infinite where there is no limit. Tokens may be owed."""
-
-    requests: float
-    tokens: float
-    under_way: int
-
-
-@dataclass(frozen=True, slots=True)
-class Used:
-    """In one window of time."""
-
-    requests: int
-    tokens: int
-    money: float
-    """US dollars."""
-
-
-@dataclass(frozen=True, slots=True)
-class Usage:
-    """What a key has used, as charged."""
-
-    day: Used
-    month: Used
-    total: Used
-    under_way: int
-
-
-@dataclass(slots=True)
-class Taken:
-    """What one request was charged when it was let in."""
-
-    name: str
-    rate: Rate
-    tokens: int
-    nanos: int
-    day: int
-    month: int
-    standing: Standing
-    open: bool = field(default=True)
-    """Until it is settled or given back."""
-
-
-@dataclass(frozen=True, slots=True)
-class Refused:
-    """Nothing was taken."""
-
-    short_of: Short
-    seconds: float | None
-    """Until there may be enough; None: waiting does not help, or how long is not known."""
-    standing: Standing
 
 
 class Counters:
@@ -115,21 +59,24 @@ class Counters:
         return cls(CounterFile.open(state, _FRESH))
 
     def take(
-        self, name: str, rate: Rate, spend: Spend | None = None, tokens: int = 0, money: float = 0.0
+        self, name: str, rate: Rate, spend: Spend | None = None, tokens: int | None = 0, money: float = 0.0
     ) -> Taken | Refused:
-        """Charge one request with what it will likely take, if all of that is left; nothing otherwise."""
-        nanos = _nanos(money)
+        """Charge one request with what it will likely take, if all of that is left; nothing otherwise. ``tokens`` None:
+        it takes none, and none need be left."""
+        nanos, need = nanos_of(money), tokens
+        tokens = tokens or 0
         with self._file as file:
             place = file.place(name)
             held = self._brought_up_to_now(place, rate)
             under_way = file.under_way(place)
             if rate.concurrency is not None and under_way >= rate.concurrency:
                 under_way -= file.forget_dead(place)
-            short = self._short(held, under_way, rate, spend, tokens, nanos)
+            short = self._short(held, under_way, rate, spend, need, nanos)
             if short is not None:
                 _STATE.pack_into(file.memory, place, *held)
-                left = Standing(held[_REQUESTS], held[_TOKENS], under_way)
-                return Refused(*short, left)
+                requests, left = held[_REQUESTS], held[_TOKENS]
+                seconds = seconds_short(short, requests, left, rate, spend, tokens, self._wall())
+                return Refused(short, seconds, Standing(requests, left, under_way))
             self._charge(place, held, 1, tokens, nanos)
             file.entered(place)
             left = Standing(held[_REQUESTS], held[_TOKENS], under_way + 1)
@@ -137,7 +84,7 @@ class Counters:
 
     def settle(self, taken: Taken, tokens: int, money: float) -> None:
         """The request has ended and took this. A second time it does nothing."""
-        self._end(taken, 0, tokens - taken.tokens, _nanos(money) - taken.nanos)
+        self._end(taken, 0, tokens - taken.tokens, nanos_of(money) - taken.nanos)
 
     def give_back(self, taken: Taken) -> None:
         """The request was not served after all, and cost nothing: as if it had never been. Once, as `settle`."""
@@ -155,8 +102,17 @@ class Counters:
             place = file.place(name)
             held = self._brought_up_to_now(place, Rate())
             used = [held[_USED + per : _USED + 9 : 3] for per in range(3)]
-            day, month, total = (Used(requests, tokens, nanos / _NANO) for requests, tokens, nanos in used)
+            day, month, total = (Used(requests, tokens, nanos / NANO) for requests, tokens, nanos in used)
             return Usage(day, month, total, file.under_way(place))
+
+    def restore(
+        self, name: str, requests: float, tokens: float, ago: float, windows: tuple[int, int], nanos: Sequence[int]
+    ) -> None:
+        """Go on from what another counter had ``ago`` seconds before: what was left of the minute, and the billionths
+        of a dollar that were spent on that day, in that month and ever."""
+        with self._file as file:
+            at = self._monotonic() - ago
+            _STATE.pack_into(file.memory, file.place(name), requests, tokens, at, *windows, *(0,) * 6, *nanos)
 
     def close(self) -> None:
         self._file.close()
@@ -189,30 +145,20 @@ class Counters:
         return self._today
 
     def _short(
-        self, held: list[Any], under_way: int, rate: Rate, spend: Spend | None, tokens: int, nanos: int
-    ) -> tuple[Short, float | None] | None:
-        """What there is too little of, and for how long."""
+        self, held: list[Any], under_way: int, rate: Rate, spend: Spend | None, need: int | None, nanos: int
+    ) -> Short | None:
+        """What there is too little of."""
         if spend is not None:
-            used, limit = held[_USED + 6 + _PER[spend.per]], _nanos(spend.limit)
+            used, limit = held[_USED + 6 + _PER[spend.per]], nanos_of(spend.limit)
             if used >= limit or used + nanos > limit:
-                return "money", self._until_next(spend)
-        if (cap := rate.requests_per_minute) is not None and held[_REQUESTS] < 1:
-            return "requests", (1 - held[_REQUESTS]) * 60 / cap
-        if (cap := rate.tokens_per_minute) is not None and held[_TOKENS] < (need := max(1, tokens)):
-            return "tokens", None if need > cap else (need - held[_TOKENS]) * 60 / cap
+                return "money"
+        if rate.requests_per_minute is not None and held[_REQUESTS] < 1:
+            return "requests"
+        if rate.tokens_per_minute is not None and need is not None and held[_TOKENS] < max(1, need):
+            return "tokens"
         if rate.concurrency is not None and under_way >= rate.concurrency:
-            return "concurrency", None
+            return "concurrency"
         return None
-
-    def _until_next(self, spend: Spend) -> float | None:
-        """Seconds to the next window of the spending limit."""
-        if spend.per == "total":
-            return None
-        now = datetime.fromtimestamp(self._wall(), UTC)
-        midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
-        later = midnight + timedelta(days=1 if spend.per == "day" else 32 - now.day)
-        following = later if spend.per == "day" else later.replace(day=1)
-        return (following - now).total_seconds()
 
     def _end(self, taken: Taken, requests: int, tokens: int, nanos: int) -> None:
         with self._file as file:
@@ -246,8 +192,3 @@ class Counters:
 
 def _filled(left: float, cap: int | None, seconds: float) -> float:
     return math.inf if cap is None else min(cap, left + seconds * cap / 60)
-
-
-def _nanos(money: float) -> int:
-    """Billionths of a dollar, rounded up: whole numbers add up exactly."""
-    return math.ceil(round(money * _NANO, 3)) if money > 0 else 0

@@ -16,8 +16,11 @@ from gate.gateway import Gateway
 from gate.log.kept import Kept, Label, Source
 from gate.log.opening import DecisionLog
 from gate.proxy.exchange import Exchange
+from gate.proxy.idempotency.once import HEADER
+from gate.proxy.idempotency.recording import STATE
 from gate.proxy.json_wire import dumps, loads
 from gate.proxy.keys import ANY_MODEL, Client, Role
+from gate.proxy.limits import SharedLimiter
 from gate.proxy.metrics import CONTENT_TYPE
 from gate.proxy.openapi import document
 from gate.proxy.passing import Passed, PassThrough, Path, Target, target_of, targets_of, tokens_in
@@ -89,7 +92,7 @@ class Endpoints:
         def foreseen() -> float:
             return tokens_in(body) * service.price(target_of(path, body, targets, ours).name).prompt / 1e6
 
-        admitted = service.admit(client, lambda: tokens_in(body), foreseen)
+        admitted = await service.admit(client, lambda: tokens_in(body), foreseen)
 
         def over(passed: Passed) -> None:
             service.metrics.passed(path, passed.status)
@@ -115,6 +118,8 @@ class Endpoints:
                 service.settle(admitted, 0, 0.0)
         if admitted is not None:
             reply.headers.update(admitted.headers)
+        if HEADER.decode() in request.headers:
+            reply.headers[STATE] = "off"  # it was not forwarded, and means nothing here
         return reply
 
     def _targets_of(self, gateway: Gateway) -> tuple[Target, ...]:
@@ -136,7 +141,7 @@ class Endpoints:
         said = checked(Feedback, loads(await request.body()))
         if service.log is None or service.watch is None:
             raise RequestError("no decision log is kept here, so none can be labelled", status=404, code="no_log")
-        admitted = service.admit(client, lambda: 0, lambda: 0.0)
+        admitted = await service.admit(client, lambda: 0, lambda: 0.0)
         try:
             kept = await self._decision(service.log, client, said.decision_id)
             # without ``correct`` it is a note; with null, it says that it cannot be told
@@ -179,6 +184,8 @@ class Endpoints:
                 writer = service.log.writer
                 counts = {"written": writer.written, "dropped": writer.dropped, "failed": writer.failed}
                 shown["log"] = {"place": service.log.place, "waiting": writer.waiting, **counts}
+            if isinstance(service.limiter, SharedLimiter) and service.store is not None:
+                shown["shared"] = {"place": service.store.place, **service.limiter.counters.counts._asdict()}
         return _json(shown, 503 if refusing else 200)
 
     async def metrics(self, request: Request) -> Response:
@@ -196,6 +203,7 @@ class Endpoints:
             "mode": gateway.policy.serving.mode,
             "certificate": self._service.certificate(gateway),
             "seen_void": list(gateway.seen_void),
+            "not_asked": _not_asked(gateway),
             "promise": None if watch is None else watch.state(gateway.name),
         }
 
@@ -214,6 +222,16 @@ class Endpoints:
     async def refused(self, request: Request, error: Exception) -> Response:
         """Fits Starlette's exception handlers, for `GateError`."""
         return error_response(wire_error(cast("GateError", error)))
+
+
+def _not_asked(gateway: Gateway) -> dict[str, dict[str, Any]]:
+    """Who is left alone because it kept failing, and how long still. Requests are served all the same."""
+    breakers = {name: health.breaker for name, health in gateway.world.health.items()}
+    return {
+        name: {"state": breaker.state.name.lower(), "seconds": round(breaker.seconds_left, 1), "why": breaker.why}
+        for name, breaker in breakers.items()
+        if breaker is not None and not breaker.closed
+    }
 
 
 def error_response(error: WireError) -> Response:

@@ -6,10 +6,12 @@ The doors are on the hot path, where Starlette's request and response objects wo
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Any
 
 Scope = dict[str, Any]
+Message = dict[str, Any]
+Sending = Callable[[Message], Awaitable[None]]
 
 
 class ClientGone(Exception):
@@ -19,7 +21,20 @@ class ClientGone(Exception):
 class Exchange:
     """A request and the way back. Times are on the monotonic clock."""
 
-    __slots__ = ("_receive", "_send", "_wire_headers", "began", "ended", "headers", "request_id", "scope", "started")
+    __slots__ = (
+        "_receive",
+        "_send",
+        "_wire_headers",
+        "began",
+        "decided",
+        "ended",
+        "headers",
+        "request_id",
+        "scope",
+        "started",
+        "superseded",
+        "tapped",
+    )
 
     def __init__(self, scope: Any, receive: Any, send: Any) -> None:
         self.scope = scope
@@ -30,6 +45,12 @@ class Exchange:
         """When the last byte of the response was handed to the server."""
         self.started = False
         """Whether a response is under way: then no other can be sent."""
+        self.decided = False
+        """Whether what is sent is what was decided, and no error."""
+        self.tapped = False
+        """Whether what is sent goes through somebody who writes it down."""
+        self.superseded = False
+        """Whether another response went out than the one that was decided here."""
         self.headers: dict[bytes, bytes] = dict(scope["headers"])
         """By lower-case name; of one that stands twice the last."""
         self.request_id: str = state.get("request_id", "")
@@ -57,6 +78,21 @@ class Exchange:
         """Returns once the client has closed its connection, or the response is over: to a server that is one."""
         while (await self._receive())["type"] != "http.disconnect":
             pass
+
+    def tap(self, through: Callable[[Message, Sending], Awaitable[None]]) -> None:
+        """Give all that is to be sent from now on to this, which sends it on."""
+        send: Sending = self._send
+
+        async def tapped(message: Message) -> None:
+            await through(message, send)
+
+        self._send, self.tapped = tapped, True
+
+    def supersede(self, send: Sending, prefix: bytes) -> None:
+        """Another response is sent than the one that was, which went no further than to whoever taps: what comes goes
+        by ``send``, and no header stays whose name begins so."""
+        self._send, self.superseded = send, True
+        self._wire_headers = {name: said for name, said in self._wire_headers.items() if not name.startswith(prefix)}
 
     def mark(self, headers: Mapping[str, str]) -> None:
         """More headers for the response, whatever it will be. What is marked later goes before."""

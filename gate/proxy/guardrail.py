@@ -114,7 +114,7 @@ async def _question(service: Service, client: Client, shown: Shown) -> Question:
 
 async def _noted(service: Service, exchange: Exchange, client: Client, shown: Shown) -> None:
     """Of a request its conversation. It counts as a request of the client's, for it takes room."""
-    admitted = admit(service, exchange, client, lambda: 0, lambda: 0.0)
+    admitted = await admit(service, exchange, client, lambda: 0, lambda: 0.0)
     try:
         if shown.conversation is not None and shown.call and not shown.answers:
             await service.conversations.note(client.name, shown.call, shown.conversation)

@@ -1,4 +1,7 @@
-"""Whether a client may ask now: its rate and its money, in OpenAI's words, status codes and headers."""
+"""Whether a client may ask now: its rate and its money, in OpenAI's words, status codes and headers.
+
+Where the counts are this machine's own that is known at once; where several machines share them it takes a round trip.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,13 @@ import math
 from dataclasses import dataclass
 
 from gate.errors import RequestError
-from gate.proxy.counters import Counters, Refused, Standing, Taken
+from gate.proxy.counting import Counting, Refused, Standing, Taken
 from gate.proxy.keys import Client, Rate
+from gate.proxy.shared_counters import SharedCounters
+from gate.state.circuit import StoreDown
 
+_BACK_SOON = 1.0
+"""Seconds after which it is worth asking again whether a store is back."""
 _ENDED_SOON = 1.0
 """Seconds: when a request under way will have ended nobody knows; so much is asked of one that comes again."""
 
@@ -29,19 +36,18 @@ class Admitted:
 class Limiter:
     """Lets clients in as far as the counts of what they have used allow."""
 
-    def __init__(self, counters: Counters) -> None:
+    def __init__(self, counters: Counting) -> None:
         self._counters = counters
 
-    def admit(self, client: Client, estimated_tokens: int = 0, estimated_money: float = 0.0) -> Admitted:
-        """Charge a request in advance with the tokens (read and written) and US dollars that it will likely take.
+    def admit(self, client: Client, estimated_tokens: int | None = 0, estimated_money: float = 0.0) -> Admitted:
+        """Charge a request in advance with the tokens (read and written) and US dollars that it will likely take; None
+        tokens: it takes none, and none need be left.
 
         Raises `RequestError` of status 429, with the seconds to wait where that helps: ``rate_limit_exceeded``, or
         ``insufficient_quota`` where its money is spent.
         """
         found = self._counters.take(client.name, client.rate, client.spend, estimated_tokens, estimated_money)
-        if isinstance(found, Refused):
-            raise _refused(client, found, estimated_tokens)
-        return Admitted(client, found)
+        return _judged(client, found, estimated_tokens)
 
     def settle(self, admitted: Admitted, tokens: int, money: float) -> None:
         """What it took in truth. Once: later calls do nothing."""
@@ -54,6 +60,36 @@ class Limiter:
     def headers(self, client: Client) -> dict[str, str]:
         """What is left of the client's minute now, for a response to a request that was refused."""
         return rate_headers(client.rate, self._counters.standing(client.name, client.rate))
+
+
+class SharedLimiter:
+    """The same as far as the counts allow that several machines share: that takes a round trip."""
+
+    def __init__(self, counters: SharedCounters) -> None:
+        self.counters = counters
+
+    async def admit(self, client: Client, estimated_tokens: int | None = 0, estimated_money: float = 0.0) -> Admitted:
+        """As `Limiter.admit`. Raises `RequestError` of status 503 where the counts cannot be had."""
+        asked = (client.name, client.rate, client.spend, estimated_tokens, estimated_money)
+        try:
+            found = await self.counters.take(*asked)
+        except StoreDown:
+            said = "the limits of keys cannot be looked up now, and this server lets nobody in unlimited; try again"
+            raise RequestError(said, status=503, code="limits_unavailable", retry_after=_BACK_SOON) from None
+        return _judged(client, found, estimated_tokens)
+
+    def settle(self, admitted: Admitted, tokens: int, money: float) -> None:
+        """What it took in truth; written soon. Once: later calls do nothing."""
+        self.counters.settle(admitted.taken, tokens, money)
+
+    def refund(self, admitted: Admitted) -> None:
+        """It was not served and cost nothing. Once, as `settle`."""
+        self.counters.give_back(admitted.taken)
+
+    def headers(self, client: Client) -> dict[str, str]:
+        """What was left of the client's minute when it last asked here: it has just been refused."""
+        standing = self.counters.last_standing(client.name)
+        return {} if standing is None else rate_headers(client.rate, standing)
 
 
 def rate_headers(rate: Rate, standing: Standing) -> dict[str, str]:
@@ -79,6 +115,12 @@ def duration(seconds: float) -> str:
     hours, minutes = divmod(minutes, 60)
     shown = f"{rest / 1000:.3f}".rstrip("0").rstrip(".")
     return f"{hours}h{minutes}m{shown}s" if hours else f"{minutes}m{shown}s" if minutes else f"{shown}s"
+
+
+def _judged(client: Client, found: Taken | Refused, estimated_tokens: int | None) -> Admitted:
+    if isinstance(found, Refused):
+        raise _refused(client, found, estimated_tokens or 0)
+    return Admitted(client, found)
 
 
 def _refused(client: Client, found: Refused, tokens: int) -> RequestError:

@@ -24,6 +24,7 @@ from prometheus_client.registry import Collector
 from gate import __version__
 from gate.guarantees.monitor import DriftMonitor
 from gate.log.entries import Entry
+from gate.proxy.fault_metrics import FaultMetrics
 from gate.proxy.shared_samples import How, Merge, Samples, SharedSamples, summed
 from gate.traces import TapeEntry
 
@@ -32,7 +33,8 @@ DOORS = frozenset({"chat", "responses", "messages", "guardrail", "completions", 
 _SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0)
 _OVERHEAD = (0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0)
 _P = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
-_SUMMED = frozenset({"gate_in_flight", "gate_waiting", "gate_log_waiting"})
+_LARGEST = frozenset({"gate_certificate_void", "gate_shared_down", "gate_upstream_breaker"})
+_SUMMED = frozenset({"gate_in_flight", "gate_waiting", "gate_log_waiting", "gate_shared_waiting"})
 """Gauges of which there is as much as all workers have together."""
 _LAYOUT = repr((__version__, _SECONDS, _OVERHEAD, _P))
 """Counts of other buckets cannot be added to."""
@@ -66,6 +68,7 @@ class Metrics:
         self._turn = Lock()
         self._define()
         self._define_states()
+        self.faults = FaultMetrics(self._registry)
         self._by_request: dict[tuple[object, ...], Callable[[], None]] = {}
         self._by_policy: dict[str, _OfPolicy] = {}
         self._by_call: dict[tuple[str, str, str], Callable[[], None]] = {}
@@ -95,6 +98,8 @@ class Metrics:
         self._passed = Counter("gate_passed", "Requests passed through, nothing judged.", ("path", "status"), **kept)
         self._retractions = Counter("gate_retractions", "Streams that were withdrawn after text was sent.", **kept)
         self._reloads = Counter("gate_policy_reloads", "Policies loaded again, by worker.", ("outcome",), **kept)
+        repeats = "Requests with an idempotency key, by what became of them."
+        self._repeats = Counter("gate_idempotent_requests", repeats, ("outcome",), **kept)
         self._restarts = Counter("gate_worker_restarts", "Workers started in the place of one that died.", **kept)
 
     def _define_states(self) -> None:
@@ -175,6 +180,10 @@ class Metrics:
         """A request was passed through, and nothing decided."""
         self._passed.labels(path, status).inc()
 
+    def repeated(self, outcome: str) -> None:
+        """A request with an idempotency key came: see `gate.proxy.idempotency.once.Outcome`."""
+        self._repeats.labels(outcome).inc()
+
     def watch_requests(self, counts: Callable[[], tuple[int, int]]) -> None:
         """Ask this for the requests under way, and those that wait, whenever the metrics are shown."""
         self._under_way = counts
@@ -249,6 +258,7 @@ class Metrics:
                 counter.reset()
                 counter.inc(now)
             self._log_waiting.set(counts.waiting)
+        self.faults.refresh()
         return list(self._registry.collect())
 
 
@@ -281,11 +291,14 @@ def _samples(families: Iterable[Metric]) -> Samples:
 
 
 def _how(families: Iterable[Metric]) -> How:
-    kinds: dict[str, Merge] = {
-        family.name: "count" if family.type != "gauge" else "sum" if family.name in _SUMMED else "largest"
-        for family in families
-    }
-    return lambda name: kinds.get(name, "largest")
+    kinds = {family.name: _merge(family) for family in families}
+    return lambda name: kinds.get(name, "own")
+
+
+def _merge(family: Metric) -> Merge:
+    if family.type != "gauge":
+        return "count"
+    return "sum" if family.name in _SUMMED else "largest" if family.name in _LARGEST else "own"
 
 
 def busy_seconds(tape: Iterable[TapeEntry]) -> float:

@@ -29,7 +29,7 @@ _REFUSALS: Mapping[int, str] = {
     429: "Too much in too short a time; `Retry-After` says when to come again.",
     500: "A fault of gate's own.",
     502: "The upstream failed.",
-    503: "Too much is under way; `Retry-After` says when to come again.",
+    503: "Too much is under way, or the upstream fails; `Retry-After` says when to come again.",
     504: "The upstream did not answer in time.",
 }
 _UNASKED = "The question that this answers is not known, or several are."
@@ -41,7 +41,14 @@ _DECISION = {
     "x-gate-policy": "The policy's name and the start of its fingerprint.",
     "x-gate-certificate": "certified; none; or void, and why.",
     "x-gate-decision-id": "Under which the decision is logged, and fed back on.",
+    "x-gate-idempotent-replay": "true: this is the response to an earlier request with the same idempotency key.",
 }
+_ONCE = (
+    "1 to 255 visible ASCII characters. A request that comes again under the same key is answered once and charged "
+    "once: it gets the response of the first."
+)
+_NOT_TWICE = "The first request with this idempotency key is under way for too long, or its response was not kept."
+_REUSED = "Or: the idempotency key was used for another request."
 _KEYED: list[dict[str, list[str]]] = [{"bearer": []}]
 _KEYED_EITHER_WAY: list[dict[str, list[str]]] = [{"x-api-key": []}, {"bearer": []}]
 _OPEN: list[dict[str, list[str]]] = []
@@ -83,13 +90,21 @@ def _gated() -> Schema:
             "headers": decided,
             "content": {_JSON: {"schema": ref(reply)}, _EVENTS: streamed},
         }
-        refused = {**_refusals(error), "422": _reply(_ABSTAINED, error)}
-        return _operation(said, {"200": answered, **refused}, request)
+        refused = {
+            **_refusals(error),
+            "409": _reply(_NOT_TWICE, error),
+            "422": _reply(f"{_ABSTAINED} {_REUSED}", error),
+        }
+        made = _operation(said, {"200": answered, **refused}, request)
+        key = {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"}
+        made["parameters"] = [{"name": "Idempotency-Key", "in": "header", "description": _ONCE, "schema": key}]
+        return made
 
     messages = door("MessagesRequest", "Message", "MessagesError", "Answer a conversation, in Anthropic's dialect.")
     guardrail = door("GuardrailRequest", "GuardrailVerdict", "Error", "Judge an answer for LiteLLM's guardrail API.")
-    guardrail["responses"] |= {"200": _judged(decided), "409": _reply(_UNASKED, "Error")}
-    del guardrail["responses"]["422"]
+    never = {name: each for name, each in decided.items() if name != "x-gate-idempotent-replay"}
+    guardrail["responses"] |= {"200": _judged(never), "409": _reply(_UNASKED, "Error")}
+    del guardrail["responses"]["422"], guardrail["parameters"]
     return {
         "/v1/chat/completions": {
             "post": door("ChatRequest", "ChatCompletion", "Error", "Answer a conversation, in OpenAI's chat dialect.")

@@ -45,8 +45,11 @@ class _Held:
     users: int = 0
     retired: bool = False
 
+    ended: Callable[[Gateway], None] = lambda _: None
+
     async def close_if_done(self) -> None:
         if self.retired and not self.users:
+            self.ended(self.gateway)
             with anyio.CancelScope(shield=True):
                 await self.gateway.aclose()
 
@@ -82,6 +85,8 @@ class Policies:
     """Shipped policies by name, or files; the first is the default."""
     loader: Callable[[str], Gateway] = load_answering
     on_reload: Callable[[Reloaded], None] | None = None
+    on_end: Callable[[Gateway], None] = lambda _: None
+    """Called with one that is served no more, before it is closed."""
     reload_error: str = ""
     """Why what changed last is not served; "" where all is."""
     _held: tuple[_Held, ...] = ()
@@ -212,7 +217,7 @@ class Policies:
         log.info("now serving what changed: %s", ", ".join(new.gateway.name for new in made.values()))
         for old in before:
             if old not in self._held:
-                old.retired = True
+                old.retired, old.ended = True, self.on_end
                 await old.close_if_done()
         return True
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
 
 from gate.errors import RequestError
 from gate.gateway import Gateway
@@ -15,14 +16,17 @@ from gate.ports import Price
 from gate.proxy.conversations import Conversations
 from gate.proxy.drift import PromiseWatch
 from gate.proxy.exchange import Exchange
+from gate.proxy.fault_metrics import Watched, watched
+from gate.proxy.idempotency.once import Once
 from gate.proxy.json_logs import log_access
 from gate.proxy.keys import ANYONE, Client, Keys, Rate, Role
-from gate.proxy.limits import Admitted, Limiter
+from gate.proxy.limits import Admitted, Limiter, SharedLimiter
 from gate.proxy.metrics import Metrics
 from gate.proxy.policies import Policies
 from gate.proxy.request_fields import ChatRequest
 from gate.proxy.settings import ServerSettings
 from gate.proxy.spans import Spans
+from gate.state.opening import Store
 from gate.traces import TraceRecord
 
 GATE_MODEL = "gate"
@@ -43,7 +47,11 @@ class Service:
     settings: ServerSettings = field(default_factory=ServerSettings)
     keys: Keys | None = None
     """None: whoever reaches the server may ask."""
-    limiter: Limiter | None = None
+    limiter: Limiter | SharedLimiter | None = None
+    store: Store | None = None
+    """What this server shares with others; the application closes it."""
+    once: Once | None = None
+    """Answers what comes again under one idempotency key; None: the keys mean nothing here."""
     metrics: Metrics = field(default_factory=Metrics)
     log: DecisionLog | None = None
     watch: PromiseWatch | None = None
@@ -60,14 +68,16 @@ class Service:
     draw: Callable[[], float] = field(default_factory=lambda: random.Random().random)
     """Uniform in [0, 1): what is left to chance."""
 
-    def known(self, headers: Iterable[tuple[bytes, bytes]]) -> bool:
-        """Whether the headers hold a key that is one; where no keys are kept, whatever they hold."""
+    def known(self, headers: Iterable[tuple[bytes, bytes]]) -> str | None:
+        """The name of the client whose key the headers hold; None where they hold none that is one. Where no keys are
+        kept, all are one."""
         if self.keys is None:
-            return True
+            return ANYONE.name
         said = dict(headers)
         key, other = (said.get(name) for name in (b"authorization", b"x-api-key"))
         texts = (None if value is None else value.decode("ascii", "replace") for value in (key, other))
-        return self.keys.identify(*texts) is not None
+        client = self.keys.identify(*texts)
+        return None if client is None else client.name
 
     def client(self, exchange: Exchange, *roles: Role) -> Client:
         """Who asks. Raises `RequestError`: 401 for no key or a wrong one, 403 where it has none of the roles."""
@@ -80,13 +90,27 @@ class Service:
             )
         return client
 
-    def admit(self, client: Client, tokens: Callable[[], int], money: Callable[[], float]) -> Admitted | None:
+    async def admit(self, client: Client, tokens: Callable[[], int], money: Callable[[], float]) -> Admitted | None:
         """Let a client in, charged in advance for so many tokens and US dollars; None where nothing of it is limited.
-        What has no limit is not asked for. Raises `RequestError` (429) where it may not ask now."""
+        What has no limit is not asked for. Waits only for counts that several machines share. Raises `RequestError`
+        where it may not ask now (429), or that cannot be known (503)."""
         if self.limiter is None or (client.spend is None and client.rate == _UNLIMITED):
             return None
         counted = 0 if client.rate.tokens_per_minute is None else tokens()
-        return self.limiter.admit(client, counted, 0.0 if client.spend is None else money())
+        foreseen = 0.0 if client.spend is None else money()
+        if isinstance(self.limiter, Limiter):
+            return self.limiter.admit(client, counted, foreseen)
+        return await self.limiter.admit(client, counted, foreseen)
+
+    async def admit_repeat(self, client: Client) -> Admitted | None:
+        """Let a client in for what another request of its is answered with: one request and one place, no token and no
+        money. Raises as `admit`."""
+        if self.limiter is None or client.rate == _UNLIMITED:
+            return None
+        client = replace(client, spend=None)
+        if isinstance(self.limiter, Limiter):
+            return self.limiter.admit(client, None)
+        return await self.limiter.admit(client, None)
 
     def settle(self, admitted: Admitted | None, tokens: int, money: float) -> None:
         """What it took in truth; US dollars."""
@@ -143,17 +167,36 @@ class Service:
         void = (*gateway.void, *(reason for record in records for step in record.steps for reason in step.void))
         return f"void; {'; '.join(dict.fromkeys(void))}" if void else "certified"
 
-    def keep(self, entry: Entry, policy: Policy, exchange: Exchange) -> None:
-        """Count a decision, and have it logged. Takes microseconds: what is slow happens elsewhere."""
+    def upstreams(self) -> list[Watched]:
+        """How those do who are asked for the policies that are served."""
+        return [each for gateway in self.policies.all() for each in watched(gateway)]
+
+    def note_upstreams(self, gateway: Gateway) -> None:
+        """Count how they did, before the policy is forgotten."""
+        for each in watched(gateway):
+            self.metrics.faults.note(each)
+
+    def keep(self, entry: Entry, policy: Policy, exchange: Exchange) -> Future[bool] | None:
+        """Count a decision, and have it logged. Takes microseconds: what is slow happens elsewhere. Where the log is
+        durable, what is returned tells whether the decision came into it."""
         self.metrics.observe(entry)
         self._note_money(entry)
-        if self.log is not None:
+        told = None
+        if self.log is not None and self.durable:
+            told = self.log.writer.keep(entry)
+        elif self.log is not None:
             self.log.writer.put(entry)
         if self.spans is not None:
             parent, state = exchange.header(b"traceparent") or "", exchange.header(b"tracestate") or ""
             self.spans.record(entry, policy, traceparent=parent, tracestate=state)
         if self.access_log:
             log_access(entry)
+        return told
+
+    def unsent(self, decisions: Iterable[str], status: int) -> None:
+        """Decisions that `keep` was given, and nobody was told of: their response was this."""
+        if self.log is not None:
+            self.log.writer.amend(decisions, status)
 
     def _note_money(self, entry: Entry) -> None:
         """Not of what only observes, where the draft alone is charged, nor of what failed."""
@@ -171,4 +214,11 @@ class Service:
     @property
     def refusing(self) -> bool:
         """Whether nothing may be decided now, because it could not be logged."""
-        return self.log is not None and self.log.writer.full
+        if self.log is None:
+            return False
+        return self.log.writer.full or (self.durable and self.log.writer.away)
+
+    @property
+    def durable(self) -> bool:
+        """Whether nobody is told of a decision that is not in the log."""
+        return self.settings.log.durable

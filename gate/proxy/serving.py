@@ -28,13 +28,20 @@ from gate.proxy.app import create_app
 from gate.proxy.conversations import Conversations
 from gate.proxy.counters import Counters
 from gate.proxy.drift import PromiseWatch
+from gate.proxy.idempotency.opening import open_once
 from gate.proxy.keys import ANYONE, Client, Keys
-from gate.proxy.limits import Limiter
+from gate.proxy.limits import Limiter, SharedLimiter
 from gate.proxy.metrics import LogCounts, Metrics
 from gate.proxy.policies import Policies, Reloaded
+from gate.proxy.postgres_counters import PostgresCounters
+from gate.proxy.redis_counters import RedisCounters
 from gate.proxy.service import Service
 from gate.proxy.settings import LogSettings, ServerSettings
+from gate.proxy.shared_counters import SharedCounters
 from gate.proxy.spans import Spans
+from gate.proxy.stand_in import StandIn
+from gate.state.opening import Store, open_store
+from gate.state.redis_store import RedisStore
 
 _LOOPBACK = frozenset({"127.0.0.1", "::1", "localhost"})
 _NEW_OBJECTS = 5000
@@ -87,12 +94,18 @@ def counting_restarts(settings: ServerSettings) -> Iterator[Callable[[], None] |
 
 def make_app(settings: ServerSettings, extras: Extras) -> ASGIApp:
     """The application of one worker. Blocks: it loads models, opens the log. Raises `ConfigError`."""
+    return served(settings, extras)[0]
+
+
+def served(settings: ServerSettings, extras: Extras) -> tuple[ASGIApp, Service]:
+    """The application of one worker as `make_app` makes it, and what it serves: for a server of others."""
     check(settings)
     with contextlib.ExitStack() as closing:  # also what was opened before something else could not be
         service = _service(settings, extras, closing)
         end = closing.pop_all().close
     settle()
-    return create_app(service, _dashboard(service, extras.dashboard_key) if settings.dashboard else (), end)
+    more = _dashboard(service, extras.dashboard_key) if settings.dashboard else ()
+    return create_app(service, more, end), service
 
 
 def _service(settings: ServerSettings, extras: Extras, closing: contextlib.ExitStack) -> Service:
@@ -109,8 +122,9 @@ def _service(settings: ServerSettings, extras: Extras, closing: contextlib.ExitS
 
     loader = observing if extras.observe else load_answering
     policies = Policies.load(settings.policies, loader=loader, on_reload=reloaded)
-    counters = Counters.open(state, settings.workers)
-    closing.callback(counters.close)
+    store, limiter = limits_of(settings, closing)
+    if isinstance(limiter, SharedLimiter):
+        metrics.faults.watch_shared(limiter.counters)
     keys = Keys.load(settings.keys, policies.names) if settings.keys else None
     spans = Spans() if extras.spans else None
     if spans is not None:
@@ -128,7 +142,9 @@ def _service(settings: ServerSettings, extras: Extras, closing: contextlib.ExitS
         policies,
         settings,
         keys=keys,
-        limiter=Limiter(counters),
+        limiter=limiter,
+        store=store,
+        once=open_once(settings, store, metrics.repeated),
         metrics=metrics,
         log=log,
         watch=watch,
@@ -137,6 +153,21 @@ def _service(settings: ServerSettings, extras: Extras, closing: contextlib.ExitS
         trace_sink=_sink(extras),
         access_log=extras.access_log,
     )
+
+
+def limits_of(settings: ServerSettings, closing: contextlib.ExitStack) -> tuple[Store | None, Limiter | SharedLimiter]:
+    """Who counts: in a store that several machines share, which is returned too, else on this one. Raises
+    `ConfigError`."""
+    shared = settings.shared
+    if shared is None:
+        counters = Counters.open(settings.state, settings.workers)
+        closing.callback(counters.close)
+        return None, Limiter(counters)
+    url = secret_of(shared.url_env, "the address of the shared store") if shared.url_env else shared.url
+    store = open_store(url, prefix=shared.prefix, timeout=shared.timeout)
+    kept = RedisCounters(store) if isinstance(store, RedisStore) else PostgresCounters(store)
+    alone = StandIn(Counters.open(None)) if shared.when_down == "local" else None
+    return store, SharedLimiter(SharedCounters(kept, lease=shared.lease, alone=alone))
 
 
 def _make(state: Path) -> None:
@@ -167,8 +198,13 @@ def observing(source: str) -> Gateway:
     return replace(gateway, policy=gateway.policy.model_copy(update={"serving": serving}))
 
 
+def log_address(settings: LogSettings) -> str:
+    """Of the decision log; "" where none is kept. Raises `ConfigError` where it is not in the environment."""
+    return secret_of(settings.url_env, "the address of the decision log") if settings.url_env else settings.url
+
+
 def _log(settings: LogSettings) -> DecisionLog | None:
-    url = secret_of(settings.url_env, "the address of the decision log") if settings.url_env else settings.url
+    url = log_address(settings)
     if not url:
         return None
     return open_log(
@@ -176,7 +212,8 @@ def _log(settings: LogSettings) -> DecisionLog | None:
         keep=settings.keep,
         retention_days=settings.retention_days,
         queue=settings.queue,
-        when_full=settings.when_full,
+        when_full="refuse" if settings.durable else settings.when_full,
+        durable=settings.durable,
     )
 
 

@@ -8,7 +8,9 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from gate import yaml_lines
+from gate.state.address import holds_password
 
+_FILE = "server file"
 Probability = Annotated[float, Field(ge=0, le=1)]
 Text = Annotated[str, Field(min_length=1)]
 
@@ -29,6 +31,7 @@ class LimitSettings(_Part):
     waiting: int = Field(default=512, ge=0)
     """Requests that may wait for their turn; more get 503 and Retry-After."""
     wait_seconds: float = Field(default=10, gt=0)
+    """The longest that one may wait; one that would wait longer, as things go, is refused at once."""
 
 
 class LogSettings(_Part):
@@ -44,16 +47,68 @@ class LogSettings(_Part):
     queue: int = Field(default=10_000, ge=1)
     when_full: Literal["drop", "refuse"] = "drop"
     """Count what cannot be kept, or answer 503 rather than decide unlogged."""
+    durable: bool = False
+    """Whether a response waits until its decision is in the database, and is 503 where it cannot be: whatever kills the
+    server then, no decision that anyone was told of is missing. Every stream is held until then, whatever its policy
+    says. A policy that observes waits for nothing."""
+    durable_seconds: float = Field(default=5, gt=0, le=600)
+    """The longest it waits."""
 
     @model_validator(mode="after")
     def _one_address(self) -> Self:
         if self.url and self.url_env:
             raise ValueError("give url or url_env, not both")
+        if self.durable and not (self.url or self.url_env):
+            raise ValueError("durable needs a log: give url or url_env")
         return self
 
     @property
     def holds_text(self) -> bool:
         return self.keep == "text" and bool(self.url or self.url_env)
+
+
+class SharedSettings(_Part):
+    """A store that the servers of several machines share: the limits of keys hold over all of them together."""
+
+    url: str = ""
+    """``redis://…``, ``rediss://…``, ``unix://…`` (of a Redis) or ``postgresql://…``, without a password."""
+    url_env: str | None = None
+    """The environment variable that holds the address, where it holds a password."""
+    prefix: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")] = "gate"
+    """What the keys in Redis begin with, or the schema in PostgreSQL, which keeps ``pg_…`` to itself."""
+    timeout: float = Field(default=0.25, gt=0, le=10)
+    """The longest that a request waits for it, in seconds."""
+    when_down: Literal["refuse", "local"] = "refuse"
+    """Answer 503 to keys with limits, or have each worker count alone: of N workers a key gets up to N times its limit.
+    """
+    lease: float = Field(default=15, ge=1, le=3600)
+    """Seconds after which what a machine that is gone had under way counts no more."""
+
+    @model_validator(mode="after")
+    def _one_address(self) -> Self:
+        if bool(self.url) == bool(self.url_env):
+            raise ValueError("give url or url_env, one of both")
+        if holds_password(self.url):
+            raise ValueError("url holds a password: put it into the environment, and give the variable's name: url_env")
+        return self
+
+
+class IdempotencySettings(_Part):
+    """What is kept of requests with an ``Idempotency-Key``, so that a repeat gets the same response."""
+
+    enabled: bool = True
+    """Whether the header means anything. A response is kept only where its client asked for that by sending one, and
+    sealed with what the store does not hold."""
+    ttl_hours: float = Field(default=24, gt=0, le=24 * 366)
+    max_bytes: int = Field(default=2**20, ge=1024, le=64 * 2**20)
+    """Of a response, its events where it streams. A larger one is not kept, and its repeat is refused."""
+    wait_seconds: float = Field(default=60, ge=0, le=3600)
+    """The longest that a repeat waits for the first."""
+    lease: float = Field(default=15, ge=1, le=3600)
+    """Seconds after which what a worker that is gone had under way may be tried anew."""
+    secret_env: str | None = None
+    """The environment variable that holds a secret of all servers with one store. With it not even a key that can be
+    guessed opens what is kept."""
 
 
 class AuditSettings(_Part):
@@ -88,6 +143,9 @@ class ServerSettings(_Part):
     """The file of client keys; without one the server listens on loopback only."""
     state: Path | None = None
     """A folder for what workers share and restarts must not lose: counters of rates and spending."""
+    shared: SharedSettings | None = None
+    """Where those counters are kept instead, for several machines."""
+    idempotency: IdempotencySettings = IdempotencySettings()
     limits: LimitSettings = LimitSettings()
     log: LogSettings = LogSettings()
     audit: AuditSettings = AuditSettings()
@@ -98,13 +156,26 @@ class ServerSettings(_Part):
     reload: bool = True
     """Whether policy and key files are read again when they change."""
 
+    @model_validator(mode="after")
+    def _written_once(self) -> Self:
+        if self.log.durable and self.audit.full_evidence:
+            said = "a decision that is written before its answer leaves cannot hold what is gathered after"
+            raise ValueError(f"log.durable and audit.full_evidence do not go together: {said}")
+        return self
+
 
 def read_settings(path: Path) -> ServerSettings:
     """The settings in a YAML file. Raises `ConfigError`, with file and line.
 
     Policies, keys and state that are relative paths are so to the file.
     """
-    data, lines = yaml_lines.read(path, "server file")
+    data, lines = yaml_lines.read(path, _FILE)
+    return _beside(yaml_lines.checked(ServerSettings, data, lines), path.parent)
+
+
+def settings_of(text: str, path: Path) -> ServerSettings:
+    """The same of a text that is taken for that of the file at ``path``."""
+    data, lines = yaml_lines.parsed(text, path, _FILE)
     return _beside(yaml_lines.checked(ServerSettings, data, lines), path.parent)
 
 

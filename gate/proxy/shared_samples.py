@@ -20,9 +20,9 @@ from gate.errors import ConfigError
 Key = tuple[str, str, tuple[tuple[str, str], ...]]
 """Family, sample and labels."""
 Samples = dict[Key, float]
-Merge = Literal["count", "sum", "largest"]
+Merge = Literal["count", "sum", "largest", "own"]
 """How the samples of a family come together. ``count``: over workers and their predecessors. Of a state, which ends
-with its worker: the ``sum`` of all workers', or what a worker has itself and else the ``largest``."""
+with its worker: the ``sum`` of all workers', the ``largest``, or its ``own``, and the largest where it has none."""
 How = Callable[[str], Merge]
 _MOST = 1024
 
@@ -87,7 +87,7 @@ def summed(own: Samples, others: Iterable[tuple[Samples, bool]], how: How) -> Sa
             merge = how(key[0])
             if merge == "count" or (alive and merge == "sum"):
                 total[key] = total.get(key, 0.0) + value
-            elif alive and key not in own:
+            elif alive and (merge == "largest" or key not in own):
                 total[key] = max(total.get(key, value), value)
     return total
 

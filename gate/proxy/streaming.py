@@ -17,6 +17,7 @@ from typing import Protocol
 from gate.errors import GateError, first_of
 from gate.prefix_watch import PrefixWatch, whole_wanted
 from gate.proxy.attending import while_connected
+from gate.proxy.exchange import ClientGone
 from gate.proxy.observing import FirstDraft, observed, on_trial
 from gate.proxy.turn import Turn
 from gate.proxy.verdicts import Decided
@@ -87,6 +88,11 @@ class Deciding:
         self.over = True
         self.news.set()
 
+    @property
+    def decided(self) -> bool:
+        """Whether there is an outcome."""
+        return bool(self._decided)
+
     def result(self) -> list[Decided]:
         """What came of it, once it is over. Raises the error that ended it."""
         if self._failed is not None:
@@ -107,7 +113,12 @@ async def stream(turn: Turn) -> None:
         await _pump(turn, news, feed, lambda: deciding.over)
         await turn.tell(deciding.result())
 
-    await _beside(turn, deciding, relay)
+    try:
+        await _beside(turn, deciding, relay)
+    except ClientGone:
+        if not (deciding.decided and turn.exchange.tapped):
+            raise
+        await turn.tell(deciding.result())  # nobody reads it, but who writes it down for when the client is back
 
 
 async def observe(turn: Turn) -> None:

@@ -2,7 +2,8 @@
 
 A turn is entered with ``async with`` before its questions are asked. When it is left, whatever went wrong has been
 told, in the door's own shape, as the response or as the end of the one that had begun; and what was decided, or had
-happened until it failed, its client left or the server stopped, is kept.
+happened until it failed, its client left or the server stopped, is kept. Where the log is durable, it is kept first:
+then nothing of an answer, and no decision's name, leaves before, and every stream is held whatever its policy says.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import dataclasses
 import logging
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from types import TracebackType
 from typing import Self
 
@@ -46,6 +48,8 @@ class Turn:
     """One request, and the policy that it is for."""
 
     __slots__ = (
+        "_confirmed",
+        "_logged",
         "_sent",
         "_unkept",
         "_writer",
@@ -64,6 +68,7 @@ class Turn:
         "status",
         "streaming",
         "tokens",
+        "unlogged",
     )
 
     def __init__(
@@ -73,9 +78,10 @@ class Turn:
         self.service, self.door, self.exchange = service, door, exchange
         self.client, self.asked, self.gateway = client, asked, gateway
         serving = gateway.policy.serving
-        self.streaming = _streaming(serving.streaming, asked)
+        wanted = _streaming(serving.streaming, asked)
         observes = serving.mode == "observe" and service.draw() >= serving.enforced_share
         self.mode: Mode = "observe" if observes else "enforce"
+        self.streaming: Streaming = "hold" if self._waits else wanted
         self.recordings = [Recording(keyed=service.replayed) for _ in range(asked.n)]
         """One for each question."""
         self.admitted: Admitted | None = None
@@ -85,6 +91,8 @@ class Turn:
         self.retracted = False
         self.refused = False
         """Whether it was the request itself that could not be served."""
+        self.unlogged = False
+        """Whether it was decided, and nobody told: it was not in the log in time. It costs the client nothing."""
         self.tokens, self.money = 0, 0.0
         """What was spent on what is kept; US dollars."""
         self._writer: Events | None = None
@@ -92,6 +100,10 @@ class Turn:
         """What went out before the verdict."""
         self._unkept: list[tuple[TraceRecord, bool]] = []
         """With each, whether it holds all the evidence there is."""
+        self._logged = 0
+        """How many of them are on their way into the log already."""
+        self._confirmed = False
+        """Whether what was decided is in the log, as far as that is waited for."""
 
     async def __aenter__(self) -> Self:
         return self
@@ -100,6 +112,8 @@ class Turn:
         self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None
     ) -> bool:
         """A fault goes on once it was answered, so that it is logged; so does what ends the server."""
+        if self.exchange.superseded:
+            self._withdraw()
         if error is None:
             try:
                 await self._complete()
@@ -108,12 +122,16 @@ class Turn:
             return False
         first = first_of(error)
         self.refused = isinstance(first, RequestError)
+        self.exchange.decided = False
         try:
             if isinstance(first, Exception) and not isinstance(first, ClientGone):
+                told = wire_error(first) if isinstance(first, GateError) else FAULT
                 record = trace_of(first)
-                if record is not None and not self.exchange.started:
-                    self.mark([(None, record)])
-                await self.fail(wire_error(first) if isinstance(first, GateError) else FAULT)
+                if record is not None and await self._in_log(told.status):
+                    self._confirmed = True
+                    if not self.exchange.started:
+                        self.mark([(None, record)])
+                await self.fail(told)
         finally:
             await self._keep()
         return isinstance(first, GateError | ClientGone)
@@ -151,7 +169,7 @@ class Turn:
         """Put the decision into the headers of the response; before there is one, who will make it."""
         policy = f"{self.gateway.name}@{self.gateway.policy_fingerprint[:12]}"
         made = headers(policy, self._certificate(decided), decided)
-        if not decided:
+        if not decided and not self._waits:
             made["x-gate-decision-id"] = ", ".join(recording.id for recording in self.recordings)
         if self.mode == "observe":
             made["x-gate-mode"] = "observe"
@@ -183,11 +201,19 @@ class Turn:
     async def tell(self, decided: Sequence[Decided]) -> None:
         """What was decided: the whole response, or the end of the one that has begun."""
         early = self.exchange.started
+        self.exchange.decided = True
         certificate = self._certificate(decided) if early else None
+        error = None
+        if self._is_error(decided):
+            error = abstention_error(decided, explain=self.asked.explain, certificate=certificate)
+        if self._writer is not None:
+            self.retracted = withdrawn("".join(self._sent), decided[0][0])
+        await self._log_first(decided, 200 if error is None else error.status)
+        self._confirmed = True
         if not early:
             self.mark(decided)
-        if self._is_error(decided):
-            await self.fail(abstention_error(decided, explain=self.asked.explain, certificate=certificate))
+        if error is not None:
+            await self.fail(error)
             return
         # where a policy observes a refusal is the model's own, and stands where models put theirs
         refusal_in: RefusalIn = "refusal" if self.mode == "observe" else self.gateway.policy.serving.refusal_in
@@ -202,7 +228,6 @@ class Turn:
             parts = writer.whole(decided, refusal_in, certificate)
         else:
             parts = self._writer.end(decided, refusal_in, certificate or "none")
-            self.retracted = withdrawn("".join(self._sent), decided[0][0])
         if not early:
             await self.exchange.start_events()
         self.status = 200
@@ -212,6 +237,8 @@ class Turn:
     def _settle(self, decided: Sequence[Decided]) -> None:
         """Charge the client for what went out. What is done behind the answer is not on its account, and takes none of
         its places."""
+        if self.exchange.superseded:
+            return
         cost = sum((record.cost for _, record in decided), Cost())
         self.service.settle(self.admitted, cost.tokens, cost.money)
 
@@ -239,7 +266,8 @@ class Turn:
         """Who writes the stream, and what opens it where it is not open yet."""
         if self._writer is not None:
             return b"", self._writer
-        self._writer = self.door.writer(self.asked, self.recordings[0].id)
+        nameless = self._waits and not self._confirmed
+        self._writer = self.door.writer(self.asked, self.exchange.request_id if nameless else self.recordings[0].id)
         return self._writer.begin(), self._writer
 
     # --- keeping -------------------------------------------------------------------------------------------------
@@ -255,11 +283,54 @@ class Turn:
             except GateError as error:
                 log.warning("the evidence of a decision could not be completed: %s", error)
 
-    async def _keep(self) -> None:
-        unkept, self._unkept = self._unkept, []
+    @property
+    def _waits(self) -> bool:
+        """Whether nobody is told of a decision before it is in the log."""
+        return self.service.durable and self.mode == "enforce"
+
+    async def _in_log(self, status: int) -> bool:
+        """Whether anyone may be told of what was decided: where the log is durable, once it is in there. So a decision
+        may be in the log that nobody was told of, and none that somebody was told of is missing."""
+        if not self._waits:
+            return True
+        self.status = status
+        waiting = [asyncio.wrap_future(told) for told in self._log() if told is not None]
+        try:
+            async with asyncio.timeout(self.service.settings.log.durable_seconds):
+                return all(await asyncio.gather(*waiting))
+        except TimeoutError:
+            return False
+
+    async def _log_first(self, decided: Sequence[Decided], status: int) -> None:
+        """`_in_log`, or `RequestError`. What nobody is told of costs nothing, and has the status in the log that it
+        came to, should it come in there after all."""
+        self.unlogged, came_to = True, GONE
+        try:
+            if not await self._in_log(status):
+                came_to = 503
+                said = "the decision could not be logged, and this server answers nothing unlogged; try again"
+                raise RequestError(said, status=503, code="log_unavailable", retry_after=1)
+            self.unlogged = False
+        finally:
+            if self.unlogged:
+                self.service.unsent([record.id for _, record in decided], came_to)
+
+    def _withdraw(self) -> None:
+        """What was decided went to nobody: the same request was answered elsewhere meanwhile, and that was sent."""
+        self.status = GONE
+        if self._logged:
+            self.service.unsent([record.id for record, _ in self._unkept[: self._logged]], GONE)
+
+    def _log(self) -> list[Future[bool] | None]:
+        """Have logged what is not yet."""
         seconds = (self.exchange.ended or time.monotonic()) - self.exchange.began
-        for record, full in unkept:
-            self._put(record, full, seconds)
+        told = [self._put(record, full, seconds) for record, full in self._unkept[self._logged :]]
+        self._logged = len(self._unkept)
+        return told
+
+    async def _keep(self) -> None:
+        self._log()
+        unkept, self._unkept, self._logged = self._unkept, [], 0
         sink = self.service.trace_sink
         if sink is None:
             return
@@ -278,7 +349,7 @@ class Turn:
         reading = next((each.live for each in self.recordings if each.id == record.id), None)
         return reading.draft if self.mode == "observe" and isinstance(reading, FirstDraft) else None
 
-    def _put(self, record: TraceRecord, full: bool, seconds: float) -> None:
+    def _put(self, record: TraceRecord, full: bool, seconds: float) -> Future[bool] | None:
         self.tokens += record.cost.tokens
         self.money += record.cost.money
         audit = self.service.settings.audit.share
@@ -299,7 +370,7 @@ class Turn:
             seconds,
             sent,
         )
-        self.service.keep(entry, self.gateway.policy, self.exchange)
+        return self.service.keep(entry, self.gateway.policy, self.exchange)
 
 
 class _Noting:

@@ -17,6 +17,8 @@ _BEYOND_CONTEXT = re.compile(
     re.IGNORECASE,
 )
 """How servers say that the conversation does not fit into the model's context."""
+_LONGEST = 3600
+"""Seconds after which a client is to come again, at most, where an upstream says it."""
 ABSTENTION = "gate_abstention"
 """The type of an abstention that is sent as an error."""
 
@@ -56,8 +58,11 @@ def wire_error(error: GateError) -> WireError:
         case UpstreamTimeout():
             return WireError(504, error.in_full, "upstream_error", "upstream_timeout")
         case UpstreamError(status=429):
-            after = {"retry-after": str(max(1, round(error.retry_after)))} if error.retry_after is not None else {}
+            after = {} if error.retry_after is None else _come_again(error.retry_after)
             return WireError(429, error.in_full, "upstream_error", "rate_limit_exceeded", headers=after)
+        case UpstreamError(status=503, unsent=True):  # it is left alone for a while: see `gate.drivers.breaker`
+            after = _come_again(error.retry_after or 0.0)
+            return WireError(503, error.in_full, "upstream_error", "upstream_unavailable", headers=after)
         case UpstreamError(status=400 | 413 | 422) if _BEYOND_CONTEXT.search(error.in_full):
             return WireError(400, error.in_full, "invalid_request_error", "context_length_exceeded", "messages")
         case UpstreamError(status=400 | 413 | 422):  # what the caller sent: not to be tried again as it is
@@ -68,6 +73,11 @@ def wire_error(error: GateError) -> WireError:
             return WireError(500, str(error), "server_error", "configuration_error")
         case _:
             return WireError(500, str(error), "server_error", "gate_error")
+
+
+def _come_again(seconds: float) -> dict[str, str]:
+    """What an upstream says is any number at all; a client gets whole seconds, and no more than it may believe."""
+    return {"retry-after": str(max(1, math.ceil(seconds)) if seconds < _LONGEST else _LONGEST)}
 
 
 def _told_with(error: RequestError) -> dict[str, str]:

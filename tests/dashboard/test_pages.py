@@ -231,7 +231,7 @@ def test_the_list_refreshes_itself_and_can_be_paused(window: Window, made: Made)
     window.until(lambda: window.all("tr[data-id=fresh1]"))
     assert window.find("[data-live-said]").get_attribute("textContent") == "1 new decision"
     window.find("[data-live-toggle]").click()
-    assert window.find("[data-live-word]").text == "Paused"
+    window.until(lambda: window.find("[data-live-word]").text == "Paused")
     made.reader.add(a_decision("fresh2", at=made.now + 1))  # type: ignore[attr-defined]
     window.run("return new Promise((done) => setTimeout(done, 400))")
     assert not window.all("tr[data-id=fresh2]")

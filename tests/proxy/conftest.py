@@ -6,9 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.postgres import postgres
 from tests.proxy.fort import attacked
 from tests.proxy.gate_process import Serving, scripted_policy, serving
 from tests.proxy.scripted_upstream import scripted
+from tests.redis_server import RedisServer, redis_server
 from tests.upstreams.faulty_server import FaultyServer
 
 HOUSE = {
@@ -16,6 +18,19 @@ HOUSE = {
     "tenant": ("--policy", "strict", "--role", "ask", "--role", "feedback"),
     "narrow": ("--policy", "strict", "--policy", "balanced", "--model", "*"),
 }
+
+
+@pytest.fixture(scope="session")
+def redis() -> Iterator[RedisServer]:
+    """One for all that leave it running."""
+    with redis_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def database() -> Iterator[str]:
+    with postgres() as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

@@ -12,6 +12,7 @@ from gate.calibration.prefix import PrefixCalibrator
 from gate.drivers import Recording, World
 from gate.errors import GateError
 from gate.given import Given
+from gate.model_names import ModelNames
 from gate.policy import Policy, find, read
 from gate.ports import Price
 from gate.serving_settings import ServingSettings
@@ -104,6 +105,7 @@ class FakeGateway:
     plan: FakePlan = field(default_factory=FakePlan)
     world: World = field(default_factory=lambda: World({}))
     prefix: PrefixCalibrator | None = None
+    models: ModelNames = field(default_factory=ModelNames)
 
     @property
     def policy(self) -> Policy:

@@ -58,23 +58,31 @@ def scripted_policy(folder: Path, upstream: str, name: str, **serving: Any) -> P
     return path
 
 
+def made_keys(folder: Path, keys: Mapping[str, Sequence[str]]) -> dict[str, str]:
+    """A key for each name, of what is said of it to ``gate keys new``, in the file ``keys.yaml``."""
+    made: dict[str, str] = {}
+    for name, said in keys.items():
+        ran = gate("keys", "new", "--file", folder / "keys.yaml", "--name", name, *said)
+        assert ran.code == 0, ran.err
+        made[name] = ran.out.strip()
+    return made
+
+
 @contextmanager
 def serving(
     folder: Path,
     policies: Sequence[str | Path],
     *,
     keys: Mapping[str, Sequence[str]] | None = None,
+    known: Mapping[str, str] | None = None,
     arguments: Sequence[str] = (),
     **settings: Any,
 ) -> Iterator[Serving]:
-    """``keys``: what is said of each client to ``gate keys new``, by its name; None keeps no keys. ``settings``: of
-    the server's file."""
+    """``keys``: what is said of each client to ``gate keys new``, by its name; None keeps no keys. ``known``: keys
+    whose file stands in the folder already. ``settings``: of the server's file."""
     config = {"policies": [str(policy) for policy in policies], "port": 0, **settings}
-    made: dict[str, str] = {}
-    for name, said in (keys or {}).items():
-        ran = gate("keys", "new", "--file", folder / "keys.yaml", "--name", name, *said)
-        assert ran.code == 0, ran.err
-        made[name] = ran.out.strip()
+    made = {**(known or {}), **made_keys(folder, keys or {})}
+    if made:
         config["keys"] = "keys.yaml"
     (folder / "server.yaml").write_text(yaml.safe_dump(config))
     command = [sys.executable, "-m", "gate", "serve", "--config", str(folder / "server.yaml"), *arguments]

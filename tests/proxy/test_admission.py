@@ -22,6 +22,7 @@ from gate.proxy.protocol import guarded
 from gate.proxy.settings import LimitSettings
 from tests.proxy.live_server import live
 from tests.proxy.raw_http import POST, exchange
+from tests.proxy.served import key_of, keys_of, service_of
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -146,6 +147,31 @@ def test_as_many_as_may_are_worked_on_others_wait_in_order_and_more_are_turned_a
         assert (desk.busiest, app.under_way, app.waiting, app._held) == (3, 0, 0, 0)
         assert app.turned_away == {"overloaded": 1}
         assert [each.status for each in asked] == [200, 200, 200, 200, 503]
+
+    asyncio.run(run())
+
+
+def test_clients_take_turns_however_they_write_their_keys() -> None:
+    keys = keys_of(many={}, few={})
+    known = service_of(keys=keys).known
+
+    async def run() -> None:
+        desk = Desk()
+        app = Admission(desk, limits(concurrency=1, waiting=6), known=known)
+        ways = [[(b"authorization", b"bearer" + b" " * spaces + key_of("many").encode())] for spaces in (1, 2, 3)]
+        ways += [[(b"x-api-key", key_of("many").encode())], [*ways[0], (b"x-api-key", key_of("many").encode())]]
+        few = [(b"authorization", f"Bearer {key_of('few')}".encode())]
+        async with asyncio.TaskGroup() as group:
+            group.create_task(Asked(ways[0], b"0").to(app))
+            await soon(lambda: app.under_way == 1)
+            for number, way in enumerate([*ways, ways[0]]):
+                group.create_task(Asked(way, b"many%d" % number).to(app))
+            await soon(lambda: app.waiting == 6)
+            assert list(app._room._queues) == ["many"]
+            group.create_task(Asked(few, b"few").to(app))  # the room is full: who has most gives way
+            await soon(lambda: app.shed["share"] == 1)
+            desk.open.set()
+        assert desk.bodies.index(b"few") <= 2, "the next but one"
 
     asyncio.run(run())
 
@@ -375,6 +401,7 @@ def test_ids_differ_also_for_those_who_are_refused() -> None:
     [
         ([(b"authorization", b"Bearer a"), (b"authorization", b"Bearer b")], 400),
         ([(b"x-api-key", b"a"), (b"x-api-key", b"a")], 400),
+        ([(b"idempotency-key", b"a"), (b"idempotency-key", b"b")], 400),
         ([(b"host", b"a"), (b"host", b"b")], 400),
         ([(b"content-length", b"1"), (b"content-length", b"1")], 400),
         ([(b"content-length", b"1"), (b"transfer-encoding", b"chunked")], 400),
@@ -477,8 +504,8 @@ def test_of_a_stranger_no_body_is_read_and_those_with_a_key_do_not_feel_how_many
         else:
             await size_of(scope, receive, send)
 
-    def knows(headers: Any) -> bool:
-        return (b"authorization", b"Bearer mine") in list(headers)
+    def knows(headers: Any) -> str | None:
+        return "mine" if (b"authorization", b"Bearer mine") in list(headers) else None
 
     app = Admission(unkeyed, settings, known=knows)
     with live(app, http=guarded(settings), lifespan="off") as address, ExitStack() as open_ones:

@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 
 from gate.errors import ConfigError
 from gate.proxy.counter_file import CounterFile
-from gate.proxy.counters import _FRESH, Counters, Refused, Taken
+from gate.proxy.counters import _FRESH, Counters
+from gate.proxy.counting import Refused, Taken
 from gate.proxy.keys import Rate, Spend
 
 FREE = Rate()
@@ -316,7 +317,8 @@ def test_threads_lose_nothing() -> None:
 WORKER = """
 import sys, time
 from pathlib import Path
-from gate.proxy.counters import Counters, Taken
+from gate.proxy.counters import Counters
+from gate.proxy.counting import Taken
 from gate.proxy.keys import Rate
 
 counters = Counters.open(Path(sys.argv[1]))

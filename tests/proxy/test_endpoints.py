@@ -84,10 +84,14 @@ def test_what_is_passed_through_is_metered_too() -> None:
             assert reply.json()["choices"] == [{"text": "Nigeria"}]
             assert reply.headers["x-ratelimit-limit-tokens"] == "1000", "the key's own, not the upstream's"
             used = counters.usage("app")
-        assert server.headers[0]["authorization"] == "Bearer upstream-key"
+            assert "x-gate-idempotency" not in reply.headers
+            keyed = post(url, "/v1/completions", PASSED, {**bearer("app"), "idempotency-key": "k-1"})
+            assert keyed.headers["x-gate-idempotency"] == "off", "nothing is kept of what is passed through"
+        assert [sent["authorization"] for sent in server.headers] == ["Bearer upstream-key"] * 2
+        assert "idempotency-key" not in server.headers[1]
     assert (used.total.tokens, used.under_way) == (7, 0)
     assert used.total.money == pytest.approx((5 * 1000 + 2 * 2000) / 1e6)
-    assert b'gate_passed_total{path="completions",status="200"} 1.0' in metrics.render()
+    assert b'gate_passed_total{path="completions",status="200"} 2.0' in metrics.render()
 
 
 def test_a_key_that_has_spent_what_it_may_passes_nothing_through() -> None:

@@ -103,3 +103,39 @@ async def test_events_go_out_in_the_pieces_they_are_given_in() -> None:
 async def test_a_client_has_gone_when_the_server_says_so() -> None:
     made, _ = exchange(part(b""), part(b""), GONE)
     await made.gone()
+
+
+async def test_what_is_sent_can_be_given_to_somebody_else_who_sends_it_on() -> None:
+    made, sent = exchange()
+    seen: list[Any] = []
+
+    async def through(message: Any, send: Any) -> None:
+        seen.append(message["type"])
+        await send({**message, "seen": True})
+
+    assert not made.tapped
+    made.tap(through)
+    await made.reply(200, b"{}")
+    assert made.tapped
+    assert seen == ["http.response.start", "http.response.body"]
+    assert all(message["seen"] for message in sent)
+
+
+async def test_what_went_no_further_than_to_whoever_taps_may_be_superseded() -> None:
+    made, sent = exchange()
+    held: list[Any] = []
+
+    async def through(message: Any, send: Any) -> None:
+        held.append(message)
+        if message["type"] == "http.response.body":
+            made.supersede(send, b"x-gate-")
+            await made.reply(422, b"theirs")
+
+    made.tap(through)
+    made.mark({"x-gate-action": "answer", "x-ratelimit-limit-requests": "3"})
+    assert not made.superseded
+    await made.reply(200, b"ours")
+    assert made.superseded
+    assert [each["type"] for each in held] == [each["type"] for each in sent]
+    assert (sent[0]["status"], sent[1]["body"]) == (422, b"theirs")
+    assert [name for name, _ in sent[0]["headers"] if name.startswith(b"x-")] == [b"x-ratelimit-limit-requests"]

@@ -9,11 +9,17 @@ import pytest
 
 from gate.errors import RequestError
 from gate.proxy.counter_file import CounterFile
-from gate.proxy.counters import _FRESH, Counters, Standing
+from gate.proxy.counters import _FRESH, Counters
+from gate.proxy.counting import Standing, Used
 from gate.proxy.keys import Client, Rate, Spend
-from gate.proxy.limits import Limiter, duration, rate_headers
+from gate.proxy.limits import Limiter, SharedLimiter, duration, rate_headers
+from gate.proxy.redis_counters import RedisCounters
+from gate.proxy.shared_counters import SharedCounters
 from gate.proxy.wire_errors import wire_error
+from gate.state.opening import open_store
+from gate.state.redis_store import RedisStore
 from tests.proxy.test_counters import HOUR, Clock
+from tests.redis_server import RedisServer
 
 
 @pytest.fixture
@@ -109,6 +115,40 @@ def test_money_is_a_quota(counters: Counters) -> None:
     error = refusal(limiter, client(Spend(limit=1, per="total")))
     assert (error.code, error.retry_after) == ("insufficient_quota", None)
     assert str(error).endswith("$1 in all")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_the_counts_of_several_machines_are_told_in_the_same_words(redis: RedisServer) -> None:
+    store = open_store(redis.url, prefix="limits", timeout=5)
+    assert isinstance(store, RedisStore)
+    limiter, who = SharedLimiter(SharedCounters(RedisCounters(store))), client(requests_per_minute=2)
+    assert limiter.headers(who) == {}
+    admitted = await limiter.admit(who, 10)
+    assert admitted.headers["x-ratelimit-remaining-requests"] == "1"
+    second = await limiter.admit(who)
+    with pytest.raises(RequestError, match="this key may use 2 requests a minute") as caught:
+        await limiter.admit(who)
+    assert (caught.value.status, caught.value.code) == (429, "rate_limit_exceeded")
+    assert limiter.headers(who)["x-ratelimit-remaining-requests"] == "0"
+    limiter.settle(admitted, 20, 0.0)
+    limiter.refund(second)
+    await limiter.counters.write()
+    assert (await limiter.counters.usage(who.name)).total == Used(1, 20, 0.0)
+    await store.aclose()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_counts_that_cannot_be_had_let_nobody_in() -> None:
+    store = open_store("unix:///nowhere/redis.sock")
+    assert isinstance(store, RedisStore)
+    limiter = SharedLimiter(SharedCounters(RedisCounters(store)))
+    for _ in range(2):
+        with pytest.raises(RequestError, match="lets nobody in unlimited") as caught:
+            await limiter.admit(client(requests_per_minute=2))
+        assert (caught.value.status, caught.value.code, caught.value.retry_after) == (503, "limits_unavailable", 1)
+    await store.aclose()
 
 
 @pytest.mark.parametrize(

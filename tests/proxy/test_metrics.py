@@ -62,6 +62,13 @@ def test_no_text_and_no_door_of_a_clients_making() -> None:
     assert shown(metrics)["gate_requests_total", ("answer", "other", "enforce", "balanced", "200")] == 5
 
 
+def test_requests_with_a_key_are_counted_by_what_became_of_them() -> None:
+    metrics = Metrics()
+    for outcome in ("first", "replayed", "replayed"):
+        metrics.repeated(outcome)
+    assert b'gate_idempotent_requests_total{outcome="replayed"} 2.0' in metrics.render()
+
+
 def test_states_are_shown_as_they_are() -> None:
     metrics = Metrics()
     metrics.in_flight.inc()

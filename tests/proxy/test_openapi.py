@@ -115,6 +115,16 @@ def test_what_a_door_takes_is_what_is_told(door: Door, fields: dict[str, Any], s
             door.parse(json.dumps(body).encode())
 
 
+def test_the_gated_doors_alone_take_an_idempotency_key() -> None:
+    taking = {
+        path for path, item in DOCUMENT["paths"].items() for op in item.values() if isinstance(op, dict)
+        for named in op.get("parameters", ()) if named["name"] == "Idempotency-Key"
+    }  # fmt: skip
+    assert taking == {door.path for door in DOORS}
+    for door in DOORS:
+        assert {"409", "422"} <= DOCUMENT["paths"][door.path]["post"]["responses"].keys()
+
+
 SHOWN = {"input_type": "response", "texts": ["Nigeria."], "structured_messages": [USER]}
 
 

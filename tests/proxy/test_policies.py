@@ -140,7 +140,8 @@ async def test_under_load_a_rewritten_file_is_served_with_no_failed_request(
 
 async def test_the_old_one_is_closed_after_its_last_request(loader: Loader, paths: tuple[Path, Path]) -> None:
     policies = loaded(loader, *paths)
-    old = policies.get("one")
+    old, ended = policies.get("one"), []
+    policies.on_end = lambda gateway: ended.append((gateway, gateway is old and not old.closed))
     async with policies.using("one"):
         async with policies.using("one"):
             paths[0].write_text("name: one\nversion: 2\n")
@@ -148,7 +149,9 @@ async def test_the_old_one_is_closed_after_its_last_request(loader: Loader, path
             assert policies.get("one").policy_fingerprint == "2"
             assert not old.closed
         assert not old.closed
+        assert not ended
     assert old.closed
+    assert ended == [(old, True)], "told of before it is closed"
 
 
 async def test_a_cancelled_request_closes_it_too(loader: Loader, paths: tuple[Path, Path]) -> None:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import logging
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+import yaml
 
+from gate.assemble import load_gateway
 from gate.errors import RequestError
 from gate.log.entries import Entry
 from gate.ports import Price
@@ -21,10 +26,18 @@ from gate.types import Budget, Certificate
 from tests.proxy.asking import body, decided
 from tests.proxy.entries import entry_of
 from tests.proxy.fake_gateway import GENERATION, FakeGateway, FakePlan, outcome_of
+from tests.proxy.gate_process import UPSTREAM_KEY, scripted_policy
+from tests.proxy.live_server import live
 from tests.proxy.reading import Noted
-from tests.proxy.served import key_of, keys_of, service_of
+from tests.proxy.served import app_of, key_of, keys_of, service_of
+from tests.upstreams.faulty_server import FaultyServer, chat, resets, status
 
 HELD = Certificate(0.05, 0.05, 100, 60, 1, 0.04, "all", "2026-01-01", {})
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
 
 
 def exchange(**headers: str) -> Exchange:
@@ -45,35 +58,37 @@ def test_without_keys_anyone_asks_and_with_them_whoever_has_one_of_the_roles() -
     assert unknown.value.status == 401
 
 
-def test_whoever_has_no_limits_is_not_counted() -> None:
+@pytest.mark.anyio
+async def test_whoever_has_no_limits_is_not_counted() -> None:
     def nobody() -> Any:
         pytest.fail("nobody needs it")
 
     service = service_of()
-    assert service.admit(Client("app"), nobody, nobody) is None
+    assert await service.admit(Client("app"), nobody, nobody) is None
     service.settle(None, 5, 0.1)
     service.refund(None)
-    spending = service.admit(Client("app", spend=Spend(limit=1, per="day")), nobody, lambda: 0.25)
+    spending = await service.admit(Client("app", spend=Spend(limit=1, per="day")), nobody, lambda: 0.25)
     assert spending is not None
     assert (spending.taken.tokens, spending.taken.nanos) == (0, 250_000_000)
-    rated = service.admit(Client("app", rate=Rate(tokens_per_minute=100)), lambda: 7, nobody)
+    rated = await service.admit(Client("app", rate=Rate(tokens_per_minute=100)), lambda: 7, nobody)
     assert rated is not None
     assert rated.taken.tokens == 7
     service.limiter = None
-    assert service.admit(Client("app", rate=Rate(concurrency=1)), lambda: 7, nobody) is None
+    assert await service.admit(Client("app", rate=Rate(concurrency=1)), lambda: 7, nobody) is None
     assert service.left(Client("app", rate=Rate(concurrency=1))) == {}
 
 
-def test_a_request_that_was_refused_is_as_if_it_had_never_been() -> None:
+@pytest.mark.anyio
+async def test_a_request_that_was_refused_is_as_if_it_had_never_been() -> None:
     service, client = service_of(), Client("app", rate=Rate(requests_per_minute=1))
-    first = service.admit(client, lambda: 0, lambda: 0.0)
+    first = await service.admit(client, lambda: 0, lambda: 0.0)
     with pytest.raises(RequestError):
-        service.admit(client, lambda: 0, lambda: 0.0)
+        await service.admit(client, lambda: 0, lambda: 0.0)
     assert service.left(client)["x-ratelimit-remaining-requests"] == "0"
     service.refund(first)
     assert isinstance(service.limiter, Limiter)
     assert service.left(client)["x-ratelimit-remaining-requests"] == "1"
-    assert service.admit(client, lambda: 0, lambda: 0.0) is not None
+    assert await service.admit(client, lambda: 0, lambda: 0.0) is not None
 
 
 def test_the_policies_of_a_client_are_those_of_its_that_are_served() -> None:
@@ -186,3 +201,121 @@ def test_what_a_question_costs_lately_is_a_mean_of_what_was_decided_and_charged(
     assert service.usual_money == {"p": 1.0}
     keep(2.0)
     assert service.usual_money == {"p": pytest.approx(1.1)}
+
+
+# --- faults of upstreams -----------------------------------------------------------------------------------------
+
+
+def two_rungs(folder: Path, first: str, second: str) -> str:
+    """The policy of the examples with a stronger model to escalate to."""
+    data = yaml.safe_load(scripted_policy(folder, first, "mine").read_text())
+    data["upstreams"]["main"]["breaker"] = {
+        "failures": 4,
+        "errors": 4,
+        "within": 0.01,
+        "seconds": 600,
+        "most_seconds": 600,
+    }
+    data["upstreams"]["large"] = {**data["upstreams"]["main"], "base_url": second}
+    data |= {"ladder": ["main", "large"]}
+    path = folder / "mine.yaml"
+    path.write_text(yaml.safe_dump(data))
+    return str(path)
+
+
+def ask(url: str, question: str = "Where is Lagos?") -> httpx.Response:
+    said = {"model": "gate", "messages": [{"role": "user", "content": question}]}
+    return httpx.post(f"{url}/v1/chat/completions", json=said, trust_env=False, timeout=30)
+
+
+def test_a_stronger_model_that_fails_is_left_alone_and_questions_go_on_without_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GATE_TEST_UPSTREAM_KEY", UPSTREAM_KEY)
+    monkeypatch.setattr("gate.drivers.retrying._Wait._backoff", lambda self, state: 0.0)
+    unsure = chat("Peru", "Chad", "Nepal", "Fiji", "Malta", "Gabon", "Oman")
+    with FaultyServer.of(unsure) as small, FaultyServer.of(resets) as large:
+        with live(app_of(two_rungs(tmp_path, small.url, large.url))) as url:
+            replies = [ask(url, f"Where is Lagos? {number}") for number in range(5)]
+            ready = httpx.get(f"{url}/readyz", trust_env=False)
+            shown = httpx.get(f"{url}/metrics", trust_env=False).text
+        assert len(large.asked) == 13, "four attempts of each question, and one of the fourth"
+    assert [reply.status_code for reply in replies] == [200] * 5
+    assert {reply.headers["x-gate-action"] for reply in replies} == {"abstain"}
+    assert ready.status_code == 200
+    left_alone = ready.json()["not_asked"]["large"]
+    assert (ready.json()["status"], left_alone["state"]) == ("ready", "open")
+    assert 400 < left_alone["seconds"] <= 600
+    assert left_alone["why"].startswith("it failed 4 times in a row (last: ")
+    assert ready.json()["not_asked"].keys() == {"large"}
+    assert 'gate_upstream_breaker{upstream="large"} 2.0' in shown
+    assert 'gate_upstream_breaker{upstream="main"} 0.0' in shown
+    assert 'gate_upstream_breaker_opened_total{upstream="large"} 1.0' in shown
+
+
+def test_where_the_first_model_fails_clients_are_told_at_once_when_to_come_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GATE_TEST_UPSTREAM_KEY", UPSTREAM_KEY)
+    monkeypatch.setattr("gate.drivers.retrying._Wait._backoff", lambda self, state: 0.0)
+    with FaultyServer.of(status(500)) as server, live(app_of(two_rungs(tmp_path, server.url, server.url))) as url:
+        replies = [ask(url, f"Where is Lagos? {number}") for number in range(6)]
+    assert [reply.status_code for reply in replies] == [502, 502, 502, 503, 503, 503]
+    for reply in replies[3:]:
+        assert 400 < int(reply.headers["retry-after"]) <= 600
+        error = reply.json()["error"]
+        assert (error["type"], error["code"]) == ("upstream_error", "upstream_unavailable")
+        assert "upstream 'main': is not asked for another" in error["message"]
+        assert "4 different requests in a row failed (last: refused with status 500)" in error["message"]
+
+
+def test_what_a_policy_counted_is_still_shown_once_it_is_served_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GATE_TEST_UPSTREAM_KEY", UPSTREAM_KEY)
+    service, gateway = service_of(), load_gateway(two_rungs(tmp_path, "http://127.0.0.1:9", "http://127.0.0.1:9"))
+    for health in gateway.world.health.values():
+        if health.name == "main" and health.breaker is not None:
+            for _ in range(4):
+                health.breaker.failed(health.breaker.admit(), "no")
+    for _ in range(2):
+        service.note_upstreams(gateway)
+    gateway.close()
+    shown = service.metrics.render().decode()
+    assert 'gate_upstream_breaker_opened_total{upstream="main"} 1.0' in shown
+    assert 'gate_upstream_breaker{upstream="main"}' not in shown, "it is left alone no more"
+
+
+def test_two_questions_that_the_model_cannot_stand_shut_it_to_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GATE_TEST_UPSTREAM_KEY", UPSTREAM_KEY)
+    monkeypatch.setattr("gate.drivers.retrying._Wait._backoff", lambda self, state: 0.0)
+
+    def picky(handler: Any, asked: dict[str, Any]) -> None:
+        (status(500) if "poison" in str(asked["messages"]) else chat("Nigeria"))(handler, asked)
+
+    with FaultyServer.of(picky) as server, live(app_of(str(scripted_policy(tmp_path, server.url, "mine")))) as url:
+        codes = [ask(url, f"{word} {number}").status_code for number in range(3) for word in ("poison", "Lagos?")]
+    assert codes == [502, 200] * 3
+
+
+def test_a_model_that_is_swapped_is_counted_and_told_in_readiness(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GATE_TEST_UPSTREAM_KEY", UPSTREAM_KEY)
+
+    def another(handler: Any, asked: dict[str, Any]) -> None:
+        choices = [{"index": n, "message": {"content": "Nigeria"}} for n in range(asked.get("n", 1))]
+        handler.send(200, json.dumps({"model": "m-2", "choices": choices}).encode())
+
+    with (
+        FaultyServer.of(*[chat("Nigeria")] * 2, another) as server,
+        live(app_of(two_rungs(tmp_path, server.url, server.url))) as url,
+    ):
+        assert [ask(url).status_code for _ in range(2)] == [200] * 2
+        ready = httpx.get(f"{url}/readyz", trust_env=False).json()
+        shown = httpx.get(f"{url}/metrics", trust_env=False).text
+    assert ready["seen_void"] == ["the upstream 'main' says it is 'm-2', and was 'm-1'"]
+    assert ready["certificate"] == "none"
+    assert 'gate_upstream_other_model_total{upstream="main"} 2.0' in shown

@@ -19,15 +19,16 @@ from gate.log.jsonl import read
 from gate.log.opening import open_log
 from gate.proxy.counters import Counters
 from gate.proxy.guardrail import GUARDRAIL
+from gate.proxy.key_usage import usage_by_key
 from gate.proxy.keys import Keys, hash_of, new_salt
 from gate.proxy.metrics import Metrics
 from gate.proxy.serving import Extras, Shown, check, counting_restarts, make_app, session_secret, settle
-from gate.proxy.settings import AuditSettings, LogSettings, ServerSettings, WebhookSettings
+from gate.proxy.settings import AuditSettings, LogSettings, ServerSettings, SharedSettings, WebhookSettings
 from gate.types import Certificate
 from tests.proxy.fake_gateway import FakeGateway
 from tests.proxy.live_server import live
 from tests.proxy.reading import Noted, ask, get, until
-from tests.proxy.served import SALT, key_of, keys_of, service_of
+from tests.proxy.served import SALT, bearer, key_of, keys_of, service_of
 from tests.upstreams.faulty_server import FaultyServer, chat
 
 POLICY = """\
@@ -98,9 +99,11 @@ def test_what_may_be_started_is_not(tmp_path: Path) -> None:
         ({"keys": Path("nowhere/keys.yaml")}, "cannot read the key file"),
         ({"log": LogSettings(url="mysql://here")}, "mysql"),
         ({"log": LogSettings(url_env="GATE_TEST_NO_SUCH")}, "GATE_TEST_NO_SUCH"),
+        ({"shared": SharedSettings(url_env="GATE_TEST_NO_SUCH")}, "GATE_TEST_NO_SUCH"),
+        ({"shared": SharedSettings(url="sqlite:///here")}, "the address of the shared store cannot be read"),
         ({"state": Path("/dev/null/state")}, "cannot make the folder 'state'"),
     ],
-    ids=["policy", "keys", "log", "log's address", "state"],
+    ids=["policy", "keys", "log", "log's address", "shared's address", "shared", "state"],
 )
 def test_what_cannot_be_used_is_named(settings: dict[str, Any], said: str, policy: str) -> None:
     with pytest.raises(ConfigError, match=said) as caught:
@@ -162,6 +165,63 @@ def test_workers_that_were_started_again_are_counted(tmp_path: Path) -> None:
         worker = Metrics(tmp_path / "metrics")
         assert b"gate_worker_restarts_total 1.0" in worker.render()
         worker.close()
+
+
+# --- several machines --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["redis", "postgresql"])
+def test_servers_that_share_a_store_keep_limits_together(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path, policy: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url = request.getfixturevalue("redis").url if kind == "redis" else request.getfixturevalue("database")
+    monkeypatch.setenv("GATE_TEST_SHARED_URL", url)
+    keys = tmp_path / "keys.yaml"
+    limited = {"name": "app", "hash": hash_of(key_of("app"), SALT), "rate": {"requests_per_minute": 5}}
+    admin = {"name": "admin", "hash": hash_of(key_of("admin"), SALT), "roles": ["admin"]}
+    keys.write_text(yaml.safe_dump({"keys": [limited, admin]}))
+    keys.chmod(0o600)
+    shared = SharedSettings(url_env="GATE_TEST_SHARED_URL", prefix="serving", timeout=5)
+    settings = [ServerSettings(policies=(policy,), state=tmp_path / each, keys=keys, shared=shared) for each in "ab"]
+    with live(make_app(settings[0], Extras())) as one, live(make_app(settings[1], Extras())) as two:
+        replies = [ask((one, two)[at % 2], headers=bearer("app")) for at in range(8)]
+        assert [reply.status_code for reply in replies] == [200] * 5 + [429] * 3
+        left = [reply.headers["x-ratelimit-remaining-requests"] for reply in replies]
+        assert left == ["4", "3", "2", "1", "0", "0", "0", "0"]
+        state = get(one, "/readyz", bearer("admin")).json()["shared"]
+        assert (state["up"], state["waiting"], state["lost"]) == (True, 0, 0)
+        assert url not in str(state)
+        shown = get(two, "/metrics", bearer("admin")).text
+        assert "gate_shared_down 0.0" in shown
+        assert "gate_shared_failures_total 0.0" in shown
+    used = usage_by_key(settings[0])["app"]
+    assert (used.total.requests, used.under_way) == (5, 0)
+    assert used.total.tokens > 0, "what has ended was written before the server was gone"
+
+
+@pytest.mark.parametrize("when_down", ["refuse", "local"])
+def test_a_server_whose_store_is_away_starts_and_does_as_it_was_told(
+    when_down: Any, tmp_path: Path, policy: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    keys = tmp_path / "keys.yaml"
+    entries = [{"name": each, "hash": hash_of(key_of(each), SALT)} for each in ("app", "free")]
+    keys.write_text(yaml.safe_dump({"keys": [{**entries[0], "rate": {"requests_per_minute": 2}}, entries[1]]}))
+    keys.chmod(0o600)
+    shared = SharedSettings(url="unix:///nowhere/redis.sock", when_down=when_down)
+    with live(make_app(ServerSettings(policies=(policy,), keys=keys, shared=shared), Extras())) as url:
+        replies = [ask(url, headers=bearer("app")) for _ in range(4)]
+        assert ask(url, headers=bearer("free")).status_code == 200, "who has no limits has no need of it"
+        assert get(url, "/readyz").status_code == 200
+    if when_down == "local":
+        assert [reply.status_code for reply in replies] == [200, 200, 429, 429]
+        assert [reply.headers["x-ratelimit-remaining-requests"] for reply in replies] == ["1", "0", "0", "0"]
+    else:
+        assert [reply.status_code for reply in replies] == [503] * 4
+        assert {reply.json()["error"]["code"] for reply in replies} == {"limits_unavailable"}
+        assert {reply.headers["retry-after"] for reply in replies} == {"1"}
+    told = [record.getMessage() for record in caplog.records if "shared store" in record.getMessage()]
+    assert told[0].startswith("the shared store cannot be used: Redis at /nowhere/redis.sock: it cannot be reached")
+    assert len(told) == (1 if when_down == "refuse" else 2), "once, and at the end what could not be written"
 
 
 def test_an_answer_is_known_to_another_worker_than_the_one_that_was_shown_its_question(tmp_path: Path) -> None:

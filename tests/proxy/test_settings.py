@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gate.errors import ConfigError, UnknownName
-from gate.proxy.settings import ServerSettings, read_settings
+from gate.proxy.settings import ServerSettings, SharedSettings, read_settings, settings_of
 
 FULL = """\
 policies: [balanced, mine/own.yaml, other.yaml]
@@ -25,6 +25,7 @@ audit: {share: 0.1}
 webhook:
   url: https://desk.example.org/alarm
   secret_env: GATE_HOOK
+idempotency: {ttl_hours: 2, secret_env: GATE_KEYS}
 """
 
 
@@ -37,6 +38,7 @@ def read(tmp_path: Path, text: str) -> ServerSettings:
 def test_what_it_says_is_read_and_paths_are_relative_to_it(tmp_path: Path) -> None:
     settings = read(tmp_path, FULL)
     assert settings.policies == ("balanced", str(tmp_path / "mine/own.yaml"), str(tmp_path / "other.yaml"))
+    assert (settings.idempotency.ttl_hours, settings.idempotency.secret_env) == (2, "GATE_KEYS")
     assert (settings.keys, settings.state) == (tmp_path / "keys.yaml", Path("/var/lib/gate"))
     assert (settings.workers, settings.limits.concurrency, settings.log.keep) == (4, 32, "hashed")
     assert settings.webhook is not None
@@ -59,6 +61,7 @@ def test_nothing_said_is_the_defaults(tmp_path: Path, text: str) -> None:
         (("share: 0.1", "share: 2"), 12, "audit.share: Input should be less than or equal to 1"),
         (("other.yaml]", '""]'), 1, "policies.2: String should have at least 1 character"),
         (("  keep: hashed", "  url: sqlite:///x"), 9, "log: give url or url_env, not both"),
+        (("url_env: GATE_LOG_URL", "durable: true"), 9, "log: durable needs a log: give url or url_env"),
         (("  url: https://desk.example.org/alarm\n", ""), 13, "the key 'webhook.url' is missing"),
         (("port: 8080", "host: 1.1.1.1"), 3, "the key 'host' stands twice"),
         (("port: 8080", "port: [8080"), 4, "not YAML: "),
@@ -85,3 +88,49 @@ def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
     (tmp_path / "latin.yaml").write_bytes(b"# caf\xe9\n")
     with pytest.raises(ConfigError, match="cannot read the server file"):
         read_settings(tmp_path / "latin.yaml")
+
+
+# --- several machines --------------------------------------------------------------------------------------------
+
+
+def test_a_store_that_is_shared(tmp_path: Path) -> None:
+    shared = read(tmp_path, "shared: {url_env: GATE_SHARED_URL, prefix: team, when_down: local, timeout: 0.5}").shared
+    assert shared == SharedSettings(url_env="GATE_SHARED_URL", prefix="team", when_down="local", timeout=0.5)
+    assert read(tmp_path, "shared: {url: redis://cache.example/0}").shared == SharedSettings(
+        url="redis://cache.example/0"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{}", "give url or url_env, one of both"),
+        ("{url: redis://h, url_env: X}", "give url or url_env, one of both"),
+        ("{url: 'redis://:hunter2@h'}", "url holds a password: put it into the environment"),
+        ("{url: 'postgresql://u@h/d?password=hunter2'}", "url holds a password"),
+        ("{url: redis://h, prefix: 'Team A'}", "shared.prefix"),
+        ("{url: redis://h, when_down: open}", "unknown value of shared.when_down 'open'"),
+        ("{url: redis://h, timeout: 0}", "shared.timeout"),
+        ("{url: redis://h, lease: 0.1}", "shared.lease"),
+    ],
+)
+def test_a_store_that_cannot_be_shared_so(tmp_path: Path, text: str, said: str) -> None:
+    with pytest.raises(ConfigError) as refused:
+        read(tmp_path, f"shared: {text}")
+    assert said in str(refused.value)
+    assert "hunter2" not in str(refused.value)
+
+
+def test_what_is_written_before_its_answer_holds_nothing_that_comes_after(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"log\.durable and audit\.full_evidence do not go together: a decision that"):
+        read(tmp_path, "log: {url: sqlite:///x.db, durable: true}\naudit: {full_evidence: 0.1}")
+
+
+def test_a_text_is_read_as_the_file_would_be(tmp_path: Path) -> None:
+    path = tmp_path / "server.yaml"
+    path.write_text(FULL)
+    assert settings_of(FULL, path) == read_settings(path)
+    path.unlink()
+    assert settings_of(FULL, path).keys == tmp_path / "keys.yaml"
+    with pytest.raises(ConfigError, match=r"server\.yaml:1"):
+        settings_of("polices: []", path)

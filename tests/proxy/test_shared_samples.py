@@ -14,7 +14,8 @@ from gate.proxy.shared_samples import Key, Merge, Samples, SharedSamples, summed
 REQUESTS: Key = ("requests", "requests_total", (("door", "chat"),))
 WAITING: Key = ("waiting", "waiting", ())
 VOID: Key = ("void", "void", (("policy", "mine"),))
-MERGES: dict[str, Merge] = {"requests": "count", "waiting": "sum", "void": "largest"}
+OPEN: Key = ("open", "open", ())
+MERGES: dict[str, Merge] = {"requests": "count", "waiting": "sum", "void": "own", "open": "largest"}
 
 
 def how(family: str) -> Merge:
@@ -27,6 +28,8 @@ def test_what_comes_together() -> None:
     dead: Samples = {REQUESTS: 100.0, WAITING: 200.0, VOID: 1.0}
     assert summed(own, [(alive, True), (dead, False)], how) == {REQUESTS: 111.0, WAITING: 22.0, VOID: 0.0}
     assert summed({VOID: 0.0}, [({VOID: 1.0}, True)], how) == {VOID: 0.0}
+    assert summed({OPEN: 0.0}, [({OPEN: 2.0}, True), ({OPEN: 1.0}, True)], how) == {OPEN: 2.0}
+    assert summed({OPEN: 0.0}, [({OPEN: 2.0}, False)], how) == {OPEN: 0.0}
     assert summed({}, [({VOID: -1.0}, True), ({VOID: -2.0}, True)], how) == {VOID: -1.0}
 
 

@@ -7,6 +7,7 @@ import errno
 import logging
 import math
 from collections.abc import Iterable
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
@@ -14,11 +15,11 @@ import pytest
 from gate.errors import GateError, RequestError, UpstreamError
 from gate.log.entries import Entry
 from gate.proxy.answering import answer
-from gate.proxy.doors import CHAT
+from gate.proxy.doors import CHAT, DOORS, Door
 from gate.proxy.exchange import ClientGone
 from gate.proxy.metrics import Metrics
 from gate.proxy.service import Service
-from gate.proxy.settings import AuditSettings, ServerSettings
+from gate.proxy.settings import AuditSettings, LogSettings, ServerSettings
 from gate.proxy.turn import GONE, Turn
 from gate.proxy.wire_errors import WireError
 from gate.serving_settings import ServingSettings
@@ -378,6 +379,132 @@ async def test_a_question_has_a_recording_of_its_own() -> None:
     assert [question.options["seed"] for question in seen] == [5, 6, 7]
     assert [entry.record.id for entry in kept(log)] == [recording.id for recording in turn.recordings]
     assert _contents(wire.json["choices"]) == ["answer 1", "answer 2", "answer 3"]
+
+
+# --- kept before it is told --------------------------------------------------------------------------------------
+
+
+class Slow(Noted):
+    """A log that tells what became of a decision when it is told to."""
+
+    away = False
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.told: list[Future[bool]] = []
+        self.amended: dict[str, int] = {}
+        self.asked = asyncio.Event()
+
+    def amend(self, decisions: Iterable[str], status: int) -> None:
+        self.amended.update(dict.fromkeys(decisions, status))
+
+    def keep(self, entry: Entry) -> Future[bool]:
+        self.put(entry)
+        self.told.append(Future())
+        self.asked.set()
+        return self.told[-1]
+
+
+def durable(gateway: FakeGateway, seconds: float = 20) -> tuple[Service, Slow]:
+    log = Slow()
+    kept_in = LogSettings(url="sqlite:///x.db", durable=True, durable_seconds=seconds)
+    settings = ServerSettings(dashboard=False, audit=AuditSettings(share=0), log=kept_in)
+    return service_of(gateway, log=log, settings=settings), log
+
+
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "streamed"])
+async def test_nobody_is_told_of_a_decision_before_it_is_in_a_durable_log(stream: bool) -> None:
+    service, log = durable(FakeGateway())
+    wire = Wire(stream=stream)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(answer(service, CHAT, wire.exchange))
+        await log.asked.wait()
+        assert not wire.sent
+        log.told[0].set_result(True)
+    (entry,) = kept(log)
+    assert (wire.status, entry.status, entry.streamed) == (200, 200, stream)
+    assert wire.headers["x-gate-decision-id"] == entry.record.id
+
+
+@pytest.mark.parametrize("logged", [True, False])
+@pytest.mark.parametrize("door", DOORS, ids=lambda door: door.name)
+async def test_a_stream_is_held_until_its_decision_is_in_a_durable_log_whatever_the_policy_says(
+    door: Door, logged: bool
+) -> None:
+    written = ["Nigeria is ", 0.05]  # after so long a comment keeps the stream alive
+    service, log = durable(
+        FakeGateway(written=written, serving=ServingSettings(streaming="annotate", keep_alive=0.01), judging=0.05)
+    )
+    wire = Wire(door, stream=True)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(answer(service, door, wire.exchange))
+        await log.asked.wait()
+        assert "x-gate-decision-id" not in wire.headers
+        assert wire.content
+        assert b"Nigeria" not in wire.content
+        log.told[0].set_result(logged)
+    (entry,) = kept(log)
+    assert (b"Nigeria" in wire.content) is logged
+    assert (entry.record.id.encode() in wire.content) is logged
+    assert (b"log_unavailable" in wire.content or b"could not be logged" in wire.content) is not logged
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["refused by it", "not there in time"])
+async def test_what_does_not_come_into_a_durable_log_is_no_answer(late: bool) -> None:
+    service, log = durable(FakeGateway(), 0.01 if late else 20)
+    wire = Wire(n=2)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(answer(service, CHAT, wire.exchange))
+        await log.asked.wait()
+        log.told[0].set_result(True)
+        if not late:
+            log.told[1].set_result(False)
+    assert (wire.status, wire.json["error"]["code"]) == (503, "log_unavailable")
+    assert wire.headers["retry-after"] == "1"
+    assert "x-gate-decision-id" not in wire.headers
+    entries = kept(log)
+    assert len(entries) == 2, "each once"
+    assert log.amended == dict.fromkeys([entry.record.id for entry in entries], 503)
+
+
+async def test_what_a_server_that_stops_tells_nobody_of_is_logged_as_that() -> None:
+    service, log = durable(FakeGateway())
+    wire = Wire()
+    async with asyncio.TaskGroup() as group:
+        answering = group.create_task(answer(service, CHAT, wire.exchange))
+        await log.asked.wait()
+        answering.cancel()
+    (entry,) = kept(log)
+    assert (wire.sent, log.amended) == ([], {entry.record.id: 499})
+
+
+async def test_a_failure_with_a_decision_is_kept_first_too() -> None:
+    service, log = durable(FakeGateway(lambda question: UpstreamError("small", "is down")))
+    wire = Wire()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(answer(service, CHAT, wire.exchange))
+        await log.asked.wait()
+        assert not wire.sent
+        log.told[0].set_result(True)
+    (entry,) = kept(log)
+    assert (wire.status, entry.status, wire.headers["x-gate-decision-id"]) == (502, 502, entry.record.id)
+
+
+async def test_what_is_only_observed_waits_for_no_log() -> None:
+    service, log = durable(FakeGateway(draft=GENERATION, serving=ServingSettings(mode="observe")))
+    wire = Wire()
+    await answer(service, CHAT, wire.exchange)
+    assert wire.status == 200
+    assert len(kept(log)) == 1
+
+
+async def test_a_server_decides_nothing_while_its_durable_log_is_away() -> None:
+    service, log = durable(FakeGateway())
+    log.away = True
+    wire = Wire()
+    await answer(service, CHAT, wire.exchange)
+    assert (wire.status, wire.json["error"]["code"]) == (503, "log_unavailable")
+    assert log.empty
 
 
 def _contents(choices: Iterable[Any]) -> list[str]:

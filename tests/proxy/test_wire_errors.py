@@ -69,7 +69,20 @@ def test_the_pocket_models_own_words_for_it_are_understood() -> None:
 
 
 def test_a_busy_upstreams_wait_is_passed_on() -> None:
-    assert wire_error(UpstreamError("small", "busy", status=429, retry_after=2.2)).headers == {"retry-after": "2"}
+    assert wire_error(UpstreamError("small", "busy", status=429, retry_after=2.2)).headers == {"retry-after": "3"}
+
+
+def test_an_upstream_that_is_left_alone_is_told_apart_from_one_that_failed() -> None:
+    for seconds in (3599.5, 1e300, float("inf"), float("nan")):
+        for error in (
+            UpstreamError("small", "busy", status=429, retry_after=seconds),
+            UpstreamError("small", "is not asked", status=503, unsent=True, retry_after=seconds),
+        ):
+            assert wire_error(error).headers == {"retry-after": "3600"}
+    made = wire_error(UpstreamError("main", "is not asked", status=503, unsent=True, retry_after=6.2))
+    assert (made.status, made.code, made.headers) == (503, "upstream_unavailable", {"retry-after": "7"})
+    failed = wire_error(UpstreamError("main", "refused with status 503", status=503, retry_after=6.2))
+    assert (failed.status, failed.code, failed.headers) == (502, "upstream_error", {})
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,1 @@
+"""A request that comes again under the same idempotency key is answered once and charged once."""
