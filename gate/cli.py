@@ -19,6 +19,7 @@ from rich.text import Text
 import gate
 from gate import (
     __version__,
+    cli_deploy,
     cli_index,
     cli_judging,
     cli_keys,
@@ -203,6 +204,7 @@ cli_tuning.register(app)
 cli_prefix.register(app)
 cli_judging.register(app)
 cli_vllm.register(app)
+cli_deploy.register(app)
 cli_index.register(app)
 cli_log.register(app)
 cli_keys.register(app)

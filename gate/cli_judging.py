@@ -16,7 +16,7 @@ from rich.text import Text
 from gate import terminal_tuning as views
 from gate.errors import ConfigError
 from gate.policy import find, read
-from gate.terminal import JsonOption, OverwriteOption, out, plainly, print_json
+from gate.terminal import JsonOption, OverwriteOption, PartsOption, RunOnOption, out, plainly, print_json, progress
 
 if TYPE_CHECKING:
     from gate.gateway import Gateway
@@ -29,7 +29,7 @@ Split = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the commands to an application."""
-    for name, command in (("eval", evaluate), ("replay", replay), ("report", report)):
+    for name, command in (("eval", evaluate), ("replay", replay), ("report", report), ("signals", signals)):
         app.command(name)(plainly(command))
 
 
@@ -83,6 +83,8 @@ def replay(
     labels: Annotated[
         Path | None, typer.Option(help="A table of id, correct, and probability where audits were not even.")
     ] = None,
+    on: RunOnOption = "local",
+    parts: PartsOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Judge a policy over a decision log without calls, and watch the logged answers for drift.
@@ -93,7 +95,10 @@ def replay(
 
     With --labels, error rates are corrected for audits that were not even, and the answers that went out are held
     against the promise, audit by audit: an alarm says that it is broken.
+
+    With --parts, a run that was interrupted goes on where it was.
     """
+    from gate.tuning.anywhere import Judged
     from gate.tuning.audits import read_audits
     from gate.tuning.drift import watched as watch
     from gate.tuning.evaluate import as_json as plain
@@ -101,7 +106,9 @@ def replay(
     from gate.tuning.replay import replay as run
 
     gateway, audits = _loaded(policy, certificate=False), read_audits(labels) if labels else {}
-    done = run(gateway, log, audits)
+    work = Judged.by(find(policy), labels) if parts else None
+    with progress("judging parts", None, 0) as step:
+        done = run(gateway, log, audits, work=work, on=on, folder=parts, progress=step)
     promise = gateway.policy.promise
     found = measure(done.judgements, confidence=promise.confidence, answer_at=gateway.policy.rule.everywhere)
     watched = watch(log, audits, promise) if audits else None
@@ -119,6 +126,40 @@ def replay(
         )
     else:
         out.print(views.replayed(done, found, watched))
+
+
+def signals(
+    policy: Annotated[str, typer.Argument(help="A shipped policy's name, or a policy file.")],
+    log: Annotated[Path, typer.Argument(help="A decision log: the JSON lines that --trace writes.")],
+    to: Annotated[Path, typer.Option("--out", "-o", help="The file to write, JSON lines: a row for each step.")],
+    on: RunOnOption = "local",
+    parts: PartsOption = None,
+    overwrite: OverwriteOption = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Compute the signals of a policy over a decision log, without calls.
+
+    From the replies, where they were kept (--text), else as they were logged. A row holds id, step, stage, action, p
+    and the signals; or id and gap, where the policy asks for what was never recorded. With --parts, a run that was
+    interrupted goes on where it was.
+    """
+    import orjson
+
+    from gate.tuning.anywhere import Signals
+    from gate.tuning.parts import map_records
+    from gate.tuning.whole_file import refuse_standing, written_whole
+
+    refuse_standing(to, overwrite=overwrite)
+    rows = gaps = 0
+    work = Signals.of(find(policy))
+    with progress("computing parts", None, 0) as step, written_whole(to, overwrite=overwrite) as file:
+        for row in map_records(log, work, on=on, folder=parts, progress=step):
+            file.write(orjson.dumps(row) + b"\n")
+            rows, gaps = rows + 1, gaps + ("gap" in row)
+    if as_json:
+        print_json({"written": str(to), "rows": rows, "gaps": gaps})
+    else:
+        out.print(Text(f"written: {to}, {rows} rows, {gaps} of them gaps"))
 
 
 def report(

@@ -22,7 +22,9 @@ from gate.policy import find, read
 from gate.terminal import (
     JsonOption,
     OverwriteOption,
+    PartsOption,
     PolicyOption,
+    RunOnOption,
     TrustJudgeOption,
     out,
     plainly,
@@ -82,6 +84,11 @@ def collect(
     without_references: Annotated[
         bool, typer.Option("--without-references", help="Take questions whose answer only people can judge.")
     ] = False,
+    on: RunOnOption = "local",
+    parts: PartsOption = None,
+    forget_parts: Annotated[
+        bool, typer.Option("--forget-parts", help="Give up replies in parts whose folder is gone; they are asked anew.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Ask every question of every upstream, closed book and with passages, and keep all replies.
@@ -89,19 +96,33 @@ def collect(
     On such a collection any policy over the same models can be tuned and judged without asking again. If it is
     interrupted, run it again: it goes on where it was, and asks nothing twice. The caps are on what the collection has
     cost in all its runs. Exits 1 when questions are left to do.
+
+    With --on ray, the questions are asked in parts by the workers of a cluster, each with --concurrency questions under
+    way: set it so that all of them together keep the pace that the upstreams allow.
     """
     from gate.tuning.collect import Cap
     from gate.tuning.collect import collect as run
+    from gate.tuning.collect_parts import collect_in_parts, take_parts
     from gate.tuning.collection import Collection
     from gate.tuning.examples import read_examples
+    from gate.tuning.one_at_a_time import one_at_a_time
+    from gate.tuning.parts import LOCAL, checked
 
-    gateway = _unfitted(policy)
-    with Collection.create(to) as collection:
+    gateway, cap, in_parts = _unfitted(policy), Cap(max_calls, max_tokens, max_money), on != LOCAL or parts is not None
+    if in_parts:
+        checked(on, parts)
+    busy = "another 'gate collect' is at work on this collection: let it end first"
+    with one_at_a_time(to, busy), Collection.create(to) as collection:
         added = collection.add(read_examples(questions, require_references=not without_references))
+        take_parts(collection, forget=forget_parts)
         total, finished = collection.count()
         with progress("collecting", total, finished) as step:
-            cap = Cap(max_calls, max_tokens, max_money)
-            done = asyncio.run(run(gateway, collection, concurrency=concurrency, cap=cap, progress=step))
+            if in_parts:
+                done = collect_in_parts(
+                    find(policy), collection, parts, on=on, concurrency=concurrency, cap=cap, progress=step
+                )
+            else:
+                done = asyncio.run(run(gateway, collection, concurrency=concurrency, cap=cap, progress=step))
     if as_json:
         print_json({**dataclasses.asdict(done), "added": dataclasses.asdict(added)})
     else:

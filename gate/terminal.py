@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from inspect import cleandoc
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ParamSpec
 
 import orjson
@@ -35,6 +36,10 @@ TrustJudgeOption = Annotated[
     bool, typer.Option("--trust-judge", help="Take a model's labels for the truth, its errors uncounted.")
 ]
 PolicyOption = Annotated[str, typer.Option("--policy", "-p", help="A shipped policy's name, or a policy file.")]
+RunOnOption = Annotated[str, typer.Option("--on", help="local, ray (the cluster of this machine) or host:6379.")]
+PartsOption = Annotated[
+    Path | None, typer.Option("--parts", help="A folder for finished parts; of a cluster, one that all its nodes see.")
+]
 P = ParamSpec("P")
 out, err = Console(), Console(stderr=True)
 STYLE = {Action.ANSWER: "green", Action.CLARIFY: "cyan", Action.ABSTAIN: "yellow"}

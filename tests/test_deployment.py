@@ -22,6 +22,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route
 
+from gate.deploy.replicas import Replicas, serve_config
 from gate.proxy.metrics import Metrics
 from gate.proxy.settings import read_settings
 from gate.proxy.workers import _CLOSING, GRACE
@@ -39,7 +40,7 @@ def held(name: str) -> Any:
 
 @pytest.mark.parametrize("name", YAML)
 def test_yaml_is_yaml(name: str) -> None:
-    assert held(name)
+    assert all(yaml.safe_load_all((DEPLOY / name).read_text(encoding="utf-8")))
 
 
 def test_the_servers_files_load() -> None:
@@ -57,16 +58,23 @@ def test_the_servers_files_load() -> None:
 # --- containers --------------------------------------------------------------------------------------------------
 
 
-def test_the_image_is_built_from_what_is_there_and_only_that() -> None:
-    lines = (DEPLOY / "Dockerfile").read_text().splitlines()
+@pytest.mark.parametrize("name", ["Dockerfile", "Dockerfile.ray"])
+def test_the_images_are_built_from_what_is_there_and_only_that(name: str) -> None:
+    lines = (DEPLOY / name).read_text().splitlines()
     copied = [
-        name for line in lines if line.startswith("COPY ") and "--from" not in line for name in line.split()[1:-1]
+        word
+        for line in lines
+        if line.startswith("COPY ") and "--from" not in line
+        for word in line.split()[1:-1]
+        if not word.startswith("--")
     ]
     assert {"gate", "prompts", "policies", "pyproject.toml"} <= set(copied)
-    assert all((ROOT / name).exists() for name in copied)
-    let = (DEPLOY / "Dockerfile.dockerignore").read_text().splitlines()
+    assert all((ROOT / word).exists() for word in copied)
+    let = (DEPLOY / f"{name}.dockerignore").read_text().splitlines()
     assert {line.removeprefix("!") for line in let if line.startswith("!")} == set(copied)
-    assert [line for line in lines if line.startswith("USER ")] == ["USER 10001"]
+    assert "*" in let
+    if name == "Dockerfile":
+        assert [line for line in lines if line.startswith("USER ")] == ["USER 10001"]
 
 
 def test_the_image_asks_whether_it_is_ready_without_curl() -> None:
@@ -100,6 +108,80 @@ def test_the_services_fit_together_and_are_open_to_this_machine_alone() -> None:
     assert settings.log.url_env in gate["environment"]
     assert gate["ports"] == [f"127.0.0.1:{settings.port}:{settings.port}"]
     assert f"{GRACE + _CLOSING}s" < gate["stop_grace_period"]
+
+
+# --- Kubernetes ---------------------------------------------------------------------------------------------------
+
+
+def manifests() -> dict[str, Any]:
+    """By kind and name."""
+    parts = yaml.safe_load_all((DEPLOY / "kuberay.yaml").read_text(encoding="utf-8"))
+    return {f"{part['kind']} {part['metadata']['name']}": part for part in parts}
+
+
+def pods() -> dict[str, Any]:
+    cluster = manifests()["RayService gate"]["spec"]["rayClusterConfig"]
+    (workers,) = cluster["workerGroupSpecs"]
+    return {"head": cluster["headGroupSpec"]["template"], "worker": workers["template"]}
+
+
+def test_the_cluster_runs_what_gate_deploy_prints(tmp_path: Path) -> None:
+    held = manifests()
+    server = tmp_path / "server.yaml"
+    server.write_text(held["ConfigMap gate-server"]["data"]["server.yaml"])
+    settings = read_settings(server)
+    service = held["RayService gate"]["spec"]
+    (group,) = service["rayClusterConfig"]["workerGroupSpecs"]
+    config = yaml.safe_load(service["serveConfigV2"])
+    (application,) = config["applications"]
+    scaled = application["deployments"][0]["autoscaling_config"]
+    wanted = Replicas(scaled["min_replicas"], scaled["max_replicas"], scaled["target_ongoing_requests"])
+    assert config == dict(serve_config(server, settings, wanted, at=application["args"]["config"]))
+    assert group["minReplicas"] <= group["replicas"] <= group["maxReplicas"]
+    assert None not in (settings.keys, settings.shared, settings.log.url_env), "beyond loopback with keys, for several"
+
+
+@pytest.mark.parametrize("part", ["head", "worker"])
+def test_the_pods_hold_no_secret_and_what_they_name_is_there(part: str) -> None:
+    held, pod = manifests(), pods()[part]
+    (container,) = pod["spec"]["containers"]
+    volumes = {volume["name"]: volume for volume in pod["spec"]["volumes"]}
+    assert {mount["name"] for mount in container["volumeMounts"]} == set(volumes)
+    assert f"ConfigMap {volumes['server']['configMap']['name']}" in held
+    assert "env" not in container, "secrets come from outside"
+    assert container["securityContext"]["allowPrivilegeEscalation"] is False
+    assert pod["spec"]["securityContext"]["runAsNonRoot"] is True
+    assert container["resources"]["requests"] == container["resources"]["limits"]
+    assert pod["spec"]["terminationGracePeriodSeconds"] > GRACE + _CLOSING
+    settings = yaml.safe_load(held["ConfigMap gate-server"]["data"]["server.yaml"])
+    ports = {port["name"]: port["containerPort"] for port in container["ports"]}
+    assert ports["serve"] == settings["port"]
+    mounted = {mount["mountPath"] for mount in container["volumeMounts"]}
+    assert str(Path(settings["keys"]).parent) in mounted
+
+
+def test_nobody_reaches_the_ports_of_ray_but_the_cluster_and_its_operator() -> None:
+    held = manifests()
+    policy = held["NetworkPolicy gate"]["spec"]
+    chosen = policy["podSelector"]["matchLabels"].items()
+    assert all(chosen <= pod["metadata"]["labels"].items() for pod in pods().values())
+    own, operator, clients = policy["ingress"]
+    assert own == {"from": [{"podSelector": policy["podSelector"]}]}
+    assert operator["from"][0]["podSelector"]["matchLabels"]["app.kubernetes.io/name"] == "kuberay-operator"
+    assert clients["ports"] == [{"port": 8800}]
+    assert held["RayService gate"]["spec"]["rayClusterConfig"]["authOptions"] == {"mode": "token"}
+    for name, part in (("gate-workers", "worker"), ("gate-head", "head")):
+        selected = held[f"PodDisruptionBudget {name}"]["spec"]["selector"]["matchLabels"]
+        assert selected.items() <= pods()[part]["metadata"]["labels"].items()
+
+
+def test_the_image_for_ray_is_built_from_what_is_there() -> None:
+    lines = (DEPLOY / "Dockerfile.ray").read_text().splitlines()
+    copied = [name for line in lines if line.startswith("COPY ") for name in line.split()[2:-1]]
+    assert {"gate", "prompts", "policies", "pyproject.toml"} <= set(copied)
+    assert all((ROOT / name).exists() for name in copied)
+    version = manifests()["RayService gate"]["spec"]["rayClusterConfig"]["rayVersion"]
+    assert any(line.startswith(f"FROM rayproject/ray:{version}-") for line in lines)
 
 
 # --- Prometheus --------------------------------------------------------------------------------------------------

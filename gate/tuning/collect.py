@@ -321,11 +321,7 @@ def _most_calls(plan: Plan) -> int:
 
 def check_same(gateway: Gateway, collection: Collection) -> None:
     """What was collected must be what would be collected now, or a question would be judged by two models."""
-    apart = {"routes": {"retrieve": {"arbitrate"}}}  # asks nothing of its own
-    policy = gateway.policy.model_dump(include={"ladder", "tiers", "evidence", "routes"}, exclude=apart)
-    shape = hashlib.sha256(json.dumps(policy, sort_keys=True).encode()).hexdigest()[:16]
-    running = {name: print_ for name, print_ in gateway.running.items() if name not in {"policy", "calibrator", "gate"}}
-    running["evidence"] = shape
+    running = running_of(gateway)
     held = collection.meta.get("running")
     if held is None or not collection.has_replies:
         collection.remember(policy=gateway.name, running=json.dumps(running, sort_keys=True))
@@ -338,6 +334,16 @@ def check_same(gateway: Gateway, collection: Collection) -> None:
             "give --out another file",
             where=str(collection.path),
         )
+
+
+def running_of(gateway: Gateway) -> dict[str, str]:
+    """What replies and answers depend on, by name."""
+    apart = {"routes": {"retrieve": {"arbitrate"}}}  # asks nothing of its own
+    policy = gateway.policy.model_dump(include={"ladder", "tiers", "evidence", "routes"}, exclude=apart)
+    shape = hashlib.sha256(json.dumps(policy, sort_keys=True).encode()).hexdigest()[:16]
+    running = {name: print_ for name, print_ in gateway.running.items() if name not in {"policy", "calibrator", "gate"}}
+    running["evidence"] = shape
+    return running
 
 
 def _finite(part: Sum) -> Sum:

@@ -103,28 +103,31 @@ class Collection:
         self._lock = threading.Lock()
 
     @classmethod
-    def create(cls, path: Path) -> Self:
-        """Open a collection, or begin one where there is none. Raises `ConfigError`."""
+    def create(cls, path: Path, *, alone: bool = False) -> Self:
+        """Open a collection, or begin one where there is none. ``alone``: no other process may have it open meanwhile,
+        and so it may lie on a volume of the network. Raises `ConfigError`."""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigError(f"cannot make the folder: {error.strerror}", where=str(path.parent)) from error
-        return cls._open(path)
+        return cls._open(path, alone)
 
     @classmethod
-    def open(cls, path: Path) -> Self:
+    def open(cls, path: Path, *, alone: bool = False) -> Self:
         """Open one that is there. Raises `ConfigError`."""
         if not path.is_file():
             raise ConfigError("there is no such collection: 'gate collect' makes one", where=str(path))
-        return cls._open(path)
+        return cls._open(path, alone)
 
     @classmethod
-    def _open(cls, path: Path) -> Self:
+    def _open(cls, path: Path, alone: bool) -> Self:
         if path.is_file() and path.stat().st_size and not is_collection(path):
             raise ConfigError("this file is no collection of 'gate collect'", where=str(path))
         with _told(path), ExitStack() as unless_prepared:
             connection = sqlite3.connect(path, check_same_thread=False, isolation_level=None, timeout=30)
             unless_prepared.callback(connection.close)
+            if alone:  # write-ahead mode then needs no memory shared between processes
+                connection.execute("PRAGMA locking_mode=EXCLUSIVE")
             _prepare(connection, path)
             unless_prepared.pop_all()
         return cls(path, connection)
@@ -257,6 +260,12 @@ class Collection:
         """Why it could not be finished when it was last tried; None where it was not tried, or is finished."""
         ((reason,),) = self._rows("SELECT failure FROM examples WHERE place = ?", (place,))
         return None if reason is None else str(json.loads(reason))
+
+    def cost(self, place: int) -> Cost:
+        """What a finished question cost."""
+        ((cost,),) = self._rows("SELECT cost FROM examples WHERE place = ?", (place,))
+        found: Cost = _COST.validate_python(json.loads(cost))
+        return found
 
     def collected(self) -> Iterator[Collected]:
         """Every question with full evidence, in the order of the file; one at a time in memory."""

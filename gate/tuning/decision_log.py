@@ -122,12 +122,13 @@ def records(path: Path) -> Iterator[tuple[str, Mapping[str, Any]]]:
         with path.open("rb") as file:
             for number, line in enumerate(file, 1):
                 if line.strip():
-                    yield f"{path}:{number}", _parsed(line, f"{path}:{number}")
+                    yield f"{path}:{number}", parsed(line, f"{path}:{number}")
     except OSError as error:
         raise ConfigError(f"cannot read the log: {error.strerror}", where=str(path)) from error
 
 
-def _parsed(line: bytes, where: str) -> Mapping[str, Any]:
+def parsed(line: bytes, where: str) -> Mapping[str, Any]:
+    """One line. Raises `ConfigError` for what is not a JSON object."""
     try:
         try:
             parsed = orjson.loads(line)

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from itertools import islice
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +23,15 @@ from gate.full_evidence import draft_key
 from gate.gateway import Gateway
 from gate.log.jsonl import record_of
 from gate.traces import TraceRecord
-from gate.tuning.decision_log import Audit, LogTable, Records, logged, records
+from gate.tuning.decision_log import Audit, LogTable, Records, logged
 from gate.tuning.fitting import confidences
 from gate.tuning.judgements import JudgedRow, Judgements, judgements_of
+from gate.tuning.parts import LOCAL, Work, map_records
 from gate.tuning.table import COSTS, Table
 from gate.tuning.walk import Terrain, walk
 from gate.types import Action, Outcome, Stage
 
-CHUNK = 20_000
-"""Decisions without text that are judged at a time; of each, only numbers are held."""
+_TEXTS = frozenset({"ids", "segments", "actions", "stages"})
 _WITH_TEXT = 200
 """Decisions with text that are held at a time."""
 _OTHER_WAY = (
@@ -59,30 +58,80 @@ class Replayed:
     """Labels of decisions that are not in the log."""
 
 
-def replay(gateway: Gateway, log: Path, audits: Mapping[str, Audit]) -> Replayed:
+def replay(
+    gateway: Gateway,
+    log: Path,
+    audits: Mapping[str, Audit],
+    *,
+    work: Work | None = None,
+    on: str = LOCAL,
+    folder: Path | None = None,
+    progress: Callable[[], None] = lambda: None,
+) -> Replayed:
     """Judge every decision of a log.
 
-    Raises `ConfigError` where not one can be, where a decision stands twice, and for labels that are of another log.
+    ``on``, ``folder`` and ``progress``: see `gate.tuning.parts.map_records`; where they are given, so is the ``work``:
+    a `gate.tuning.anywhere.Judged` of the same policy and audits. Raises `ConfigError` where not one decision can be
+    judged, where one stands twice, and for labels that are of another log.
     """
-    judging = _Judging(gateway, audits)
-    lines = judging.without_text(records(log))
-    while (table := logged(islice(lines, CHUNK), gateway.plan, audits)).decisions:
-        judging.decide(table)
-    judging.close()
-    if audits and not judging.checked:
+    judged, recorded, gaps, checked = list[Judgements](), Counter[str](), Counter[str](), set[str]()
+    changed = 0
+    for row in map_records(log, work or JudgedHere(gateway, audits), on=on, folder=folder, progress=progress):
+        judged += [] if row["judgements"] is None else [judgements_in(row["judgements"])]
+        recorded.update(row["recorded"])
+        gaps.update(row["gaps"])
+        changed += row["changed"]
+        checked.update(row["checked"])
+    if audits and not checked:
         raise ConfigError(f"none of the {len(audits)} labels bears the id of a decision in this log", where=str(log))
-    if not judging.parts:
-        why = "; ".join(f"{reason} ({count})" for reason, count in (+judging.gaps).items()) or "the log is empty"
+    if not judged:
+        why = "; ".join(f"{reason} ({count})" for reason, count in gaps.items()) or "the log is empty"
         raise ConfigError(f"no decision can be judged: {why}", where=str(log))
-    made = Judgements.joined(judging.parts)
+    made = Judgements.joined(judged)
     repeated, count = Counter(made.ids).most_common(1)[0]
     if count > 1:
         raise ConfigError(f"the decision {repeated!r} stands {count} times in this log: take one out", where=str(log))
-    strangers = len(audits) - len(judging.checked)
     if np.isnan(made.first_correct[np.isin(made.ids, list(audits))]).any():
         # first drafts that were checked are then those that were let through: they say nothing of first drafts at large
         made = replace(made, first_correct=np.full(len(made), np.nan))
-    return Replayed(made, judging.recorded, judging.changed, +judging.gaps, strangers)
+    return Replayed(made, recorded, changed, gaps, len(audits) - len(checked))
+
+
+@dataclass(frozen=True, slots=True)
+class JudgedHere:
+    """Makes one row of a part of a log: what this gateway makes of it. Fits `gate.tuning.parts.Work`, but for JSON."""
+
+    gateway: Gateway
+    audits: Mapping[str, Audit]
+    fingerprint: str = ""
+
+    def rows(self, records: Records) -> Iterator[Mapping[str, Any]]:
+        """One."""
+        judging = _Judging(self.gateway, self.audits)
+        judging.decide(logged(judging.without_text(records), self.gateway.plan, self.audits))
+        judging.close()
+        yield {
+            "judgements": Judgements.joined(judging.parts) if judging.parts else None,
+            "recorded": judging.recorded,
+            "gaps": +judging.gaps,
+            "changed": judging.changed,
+            "checked": sorted(judging.checked),
+        }
+
+
+def columns_of(judged: Judgements) -> dict[str, Any]:
+    """Judgements as JSON, but for the signals, of which a replay keeps none."""
+    return {f.name: getattr(judged, f.name).tolist() for f in fields(judged) if f.name not in {"signals", "values"}}
+
+
+def judgements_in(held: Judgements | Mapping[str, Any]) -> Judgements:
+    """Them, out of what `columns_of` made where it did."""
+    if isinstance(held, Judgements):
+        return held
+    made: dict[str, Any] = {
+        name: np.array(column, dtype=object if name in _TEXTS else np.float64) for name, column in held.items()
+    }
+    return Judgements(**made, signals=(), values=np.zeros((len(made["ids"]), 0), np.float32))
 
 
 @dataclass(slots=True)

@@ -145,7 +145,7 @@ def tune(
     else:
         beside = ()
     return Tuned(
-        _certified(bare, chosen, build, labels=labels, segment=segment) if chosen else None,
+        _certified(bare, chosen, build, source, labels=labels, segment=segment) if chosen else None,
         chosen.candidate.calibrator if chosen else None,
         tests,
         tuple(each for _, each in options),
@@ -315,7 +315,9 @@ def _cheapest(tests: Sequence[Tested[Candidate]], policy: Policy) -> Tested[Cand
     return min((test for test in tests if test.passed), key=cost, default=None)
 
 
-def _certified(file: PolicyFile, test: Tested[Candidate], build: _Build, *, labels: str, segment: str) -> Policy:
+def _certified(
+    file: PolicyFile, test: Tested[Candidate], build: _Build, source: Source, *, labels: str, segment: str
+) -> Policy:
     candidate, promise = test.candidate, file.policy.promise
     gateway = build(replace(file, policy=candidate.policy), candidate.calibrator)
     certificate = CertificateSettings(
@@ -329,5 +331,17 @@ def _certified(file: PolicyFile, test: Tested[Candidate], build: _Build, *, labe
         date=f"{datetime.now(UTC):%Y-%m-%d}",
         labels=labels,
         fingerprints=fingerprints(candidate.policy, gateway.plan, gateway.world),
+        models={name: said for name, said in _reported(source).items() if name in candidate.policy.upstreams},
     )
     return candidate.policy.model_copy(update={"certificate": certificate})
+
+
+def _reported(source: Source) -> dict[str, str]:
+    """The name of each upstream's model in the replies, where it was the same in all of them."""
+    said: dict[str, set[str]] = {}
+    for split in ("fit", "certify"):
+        for row in source.examined(split):
+            for entry in row.tape:
+                if entry.generations is not None and entry.generations.model:
+                    said.setdefault(entry.to, set()).add(entry.generations.model)
+    return {upstream: next(iter(names)) for upstream, names in sorted(said.items()) if len(names) == 1}

@@ -10,6 +10,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -234,7 +235,11 @@ def test_the_policy_is_the_settings_choice(proxy: Proxy) -> None:
 def test_where_it_only_observes_all_goes_out_and_is_judged(proxy: Proxy) -> None:
     reply = proxy.post("observing", UNSURE)
     assert (reply.status_code, text_of(reply)) == (200, "United States")
-    (decision,) = proxy.decisions(reply.headers["x-litellm-call-id"])
+    decisions, until = list[dict[str, Any]](), time.monotonic() + 10
+    while not decisions and time.monotonic() < until:  # nobody waits for the judgement
+        time.sleep(0.02)
+        decisions = proxy.decisions(reply.headers["x-litellm-call-id"])
+    (decision,) = decisions
     assert (decision["mode"], decision["policy"]) == ("observe", "pocket")
 
 

@@ -371,3 +371,13 @@ def test_a_kill_in_the_middle_of_writing_loses_only_what_was_not_written(tmp_pat
         assert collection.todo() == [2]
         assert collection.journaled(2) == [reply("begun")]
         assert [row.answers for row in collection.collected()] == [{"small/closed_book": "kept"}]
+
+
+def test_one_opened_alone_shares_no_memory_and_is_whole_for_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "c.db"
+    with Collection.create(path, alone=True) as held:
+        held.add([Example("a", Question.from_text("Where?"))])
+        held.finish(held.todo()[0], (), {}, Cost(calls=2, money=0.5))
+        assert [each.name for each in tmp_path.glob("*-shm")] == []
+    with Collection.open(path) as held:
+        assert held.cost(1) == Cost(calls=2, money=0.5)

@@ -20,7 +20,7 @@ from gate.log.jsonl import TraceFile, to_json
 from gate.pocket.world import facts_of, unit_hash
 from gate.policy import PolicyFile, find, read
 from gate.traces import TraceRecord
-from gate.tuning.decision_log import ELSEWHERE, NOTHING_GATHERED, Audit, records
+from gate.tuning.decision_log import ELSEWHERE, NOTHING_GATHERED, Audit, parsed
 from gate.tuning.evaluate import evaluate
 from gate.tuning.replay import Replayed, replay
 from gate.types import Action, Question, Stage
@@ -155,7 +155,7 @@ def test_without_a_fitted_calibrator_there_is_no_p_to_decide_on(tmp_path: Path) 
 def test_a_decision_that_stands_twice_is_refused_even_far_apart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gate.tuning.replay.CHUNK", 1)
+    monkeypatch.setattr("gate.tuning.parts.SIZE", 1)
     twice = decision("a", [step(ZERO, "answer", SURE)])
     with pytest.raises(ConfigError, match="the decision 'a' stands 2 times in this log"):
         over(tmp_path, twice, decision("b", [step(ZERO, "answer", SURE)]), twice)
@@ -256,15 +256,15 @@ def test_fifty_thousand_decisions_stream_in_bounded_memory(tmp_path: Path, monke
             file.write(f'"d{i}"'.join(parts[i % 2_000]) + "\n")
     sizes = [resident()]
 
-    def watched(path: Path) -> Iterator[tuple[str, Any]]:
-        for place, line in enumerate(records(path)):
-            if place % 1_000 == 0:
-                sizes.append(resident())
-            yield line
+    def watched(line: bytes, where: str) -> Any:
+        if where.endswith("000"):
+            sizes.append(resident())
+        return parsed(line, where)
 
-    monkeypatch.setattr("gate.tuning.replay.records", watched)
+    monkeypatch.setattr("gate.tuning.parts.parsed", watched)
     done = replay(changed(policy_in(tmp_path)), tmp_path / "log.jsonl", {})
     sizes.append(resident())
+    assert len(sizes) == 52
     assert (len(done.judgements), done.changed, done.gaps) == (50_000, 0, {})
     assert (tmp_path / "log.jsonl").stat().st_size > 50e6
     assert max(sizes) - sizes[0] < 60e6, "as objects the file would take some 500 MB"

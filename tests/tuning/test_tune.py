@@ -94,6 +94,7 @@ def test_what_is_chosen_kept_the_promise_on_questions_that_fitted_nothing(
     assert certificate.bound <= certificate.alpha == file.policy.promise.max_error
     assert certificate.delta == pytest.approx(0.05)
     assert (certificate.segment, certificate.labels) == ("towns", "401 by exact")
+    assert certificate.models == {"small": "small", "large": "large"}
     assert 0 < wrong < answered < len(held_out)
 
 
