@@ -23,7 +23,7 @@ VLLM_INSTALL = $(VLLM_BIN)/python -m pip install --quiet --disable-pip-version-c
 INTEGRATIONS_VENV := .venv-integrations
 INTEGRATIONS_BIN := $(INTEGRATIONS_VENV)/bin
 
-.PHONY: help demo serve test node-client fuzz test-integrations test-vllm lint bench bench-quality bench-tune bench-internal bench-routing bench-prefix bench-proxy bench-decorator clean
+.PHONY: help demo serve test test-benchmarks test-examples node-client fuzz test-integrations test-vllm lint bench bench-quality bench-tune bench-internal bench-routing bench-prefix bench-proxy bench-decorator bench-reliability clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -60,8 +60,15 @@ demo: $(VENV)/.core ## ask the pocket model some twenty questions through the ga
 serve: $(VENV)/.core ## an OpenAI-compatible gate on http://127.0.0.1:8800/v1
 	$(BIN)/gate serve
 
-test: $(VENV)/.dev node-client ## the test suite, a process a core
-	$(BIN)/python -m pytest --numprocesses logical --dist worksteal
+test: $(VENV)/.dev node-client ## the test suite, with a process more than there are cores: some wait for servers
+	$(BIN)/python -m pytest --numprocesses $$($(BIN)/python -c 'import os; print(1 + os.cpu_count())') --dist worksteal \
+	  --ignore tests/benchmarks
+
+test-benchmarks: $(VENV)/.dev ## that benchmarks measure what they say
+	$(BIN)/python -m pytest --numprocesses logical --dist worksteal tests/benchmarks
+
+test-examples: $(VENV)/.dev ## all examples, also those of half a minute each
+	GATE_TEST_EXAMPLES=1 $(BIN)/python -m pytest tests/test_examples.py
 
 # where there is no npm, or it reaches no packages, the test of this client says that it was skipped
 node-client: build/node/.installed ## install the OpenAI client for Node that the tests point at the proxy
@@ -74,7 +81,7 @@ build/node/.installed: tests/proxy/node/package.json
 fuzz: $(VENV)/.dev ## ask the proxy 20,000 made-up requests: about 8 minutes
 	GATE_FUZZ=20000 $(BIN)/python -m pytest --timeout 3600 tests/proxy/test_fuzzing.py
 
-test-integrations: $(INTEGRATIONS_VENV)/.test ## test inside LiteLLM, LangChain, LlamaIndex, pydantic-ai and MCP clients
+test-integrations: $(INTEGRATIONS_VENV)/.test ## test inside LiteLLM, LangChain, LlamaIndex, pydantic-ai, MCP clients and Ray
 	GATE_TEST_INTEGRATIONS=1 $(INTEGRATIONS_BIN)/python -m pytest tests/integrations
 
 # servers take half a minute to start, within the time of the first test that asks one
@@ -108,8 +115,11 @@ bench-prefix: $(VENV)/.dev ## measure confidence on the growing text: make bench
 bench-proxy: $(VENV)/.dev ## measure the proxy beside others: needs nginx and wrk, about 6 minutes
 	$(BIN)/python -m tests.benchmarks.proxy $(ARGS)
 
-bench-decorator: $(VENV)/.dev ## measure the decorator, and gating the actions of an agent: about 2 minutes
+bench-decorator: $(VENV)/.dev ## measure the decorator, and gating the actions of an agent: about a minute
 	$(BIN)/python -m tests.benchmarks.decorator $(ARGS)
+
+bench-reliability: $(VENV)/.dev ## break gate's world under load: make bench-reliability [ARGS=--quick], about 20 minutes
+	$(BIN)/python -m tests.benchmarks.reliability $(ARGS)
 
 clean: ## remove the environment and caches
 	rm -rf $(VENV) $(INTEGRATIONS_VENV) $(VLLM_VENV) build/node .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

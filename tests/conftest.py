@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 os.environ["COLUMNS"] = "160"  # before consoles are made
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before numpy: threads only slow the small matrices of the tests
 
-settings.register_profile("gate", deadline=None, max_examples=45)  # a busy machine is no defect
+settings.register_profile("gate", deadline=None, max_examples=40)  # a busy machine is no defect
 settings.load_profile("gate")
 
 _KEYS = ("OPENAI_API_KEY", "OPENAI_BASE_URL", "HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY")

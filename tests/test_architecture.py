@@ -53,7 +53,7 @@ POINTED_AT_THE_PROXY = {
     "test_tenants.py",
 }
 """Other projects' clients, and those who mean it no good: tests of the whole."""
-WITH_THEIR_PACKAGES = {"test_litellm_upstream.py"}
+WITH_THEIR_PACKAGES = {"test_kuberay.py", "test_litellm_upstream.py", "test_ray_data.py", "test_ray_serve.py"}
 """What has its tests elsewhere, over stand-ins, and here with the real thing: ``make test-integrations``."""
 LONGEST_FILE, LONGEST_FUNCTION = 400, 60
 

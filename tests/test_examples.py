@@ -18,6 +18,9 @@ from gate.gateway import Gateway
 from gate.types import Action, Question
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
+of_half_a_minute = pytest.mark.skipif(
+    os.environ.get("GATE_TEST_EXAMPLES") != "1", reason="takes half a minute: run make test-examples"
+)
 
 
 def test_asking_from_python() -> None:
@@ -66,6 +69,7 @@ def test_functions_are_guarded() -> None:
     assert lines[-1].startswith("look_up was called 2 times, and ")
 
 
+@of_half_a_minute
 def test_questions_become_a_certified_policy_and_a_report(tmp_path: Path) -> None:
     folder = EXAMPLES / "tune_policy"
     some = (folder / "questions.csv").read_text(encoding="utf-8").splitlines(keepends=True)[:301]
@@ -81,6 +85,7 @@ def test_questions_become_a_certified_policy_and_a_report(tmp_path: Path) -> Non
     assert (tmp_path / "made" / "report.html").read_text(encoding="utf-8").startswith("<!doctype html>")
 
 
+@of_half_a_minute
 def test_what_was_observed_makes_a_policy_that_is_then_enforced(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
