@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 from gate.proxy.counter_file import CounterFile
 from gate.proxy.counter_store import CounterStore
 from gate.proxy.counters import _FRESH, Counters
-from gate.proxy.counting import Refused, Standing, Taken, Usage
+from gate.proxy.counting import Counting, Refused, Standing, Taken, Usage
 from gate.proxy.keys import Rate, Spend
 from gate.proxy.postgres_counters import PostgresCounters
 from gate.proxy.redis_counters import RedisCounters
@@ -31,20 +31,12 @@ _CLOCK_FUNCTION = """CREATE OR REPLACE FUNCTION clock() RETURNS float8 LANGUAGE 
   $$ SELECT now FROM "{schema}".test_clock $$"""
 
 
-class House(Protocol):
+class House(Counting, Protocol):
     """The same for all, without waiting."""
 
     def at(self, now: float) -> None:
         """Set the clock: seconds since 1970."""
         ...
-
-    def take(
-        self, name: str, rate: Rate, spend: Spend | None = None, tokens: int | None = 0, money: float = 0.0
-    ) -> Taken | Refused: ...
-    def settle(self, taken: Taken, tokens: int, money: float) -> None: ...
-    def give_back(self, taken: Taken) -> None: ...
-    def standing(self, name: str, rate: Rate) -> Standing: ...
-    def usage(self, name: str) -> Usage: ...
 
 
 def new_name() -> str:

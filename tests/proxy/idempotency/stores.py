@@ -9,11 +9,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
+
 from gate.proxy.idempotency.file_keys import FileKeys
-from gate.proxy.idempotency.key_store import Held, KeyStore
+from gate.proxy.idempotency.key_store import Found, Held, KeyStore, ResponseUnread
 from gate.proxy.idempotency.memory_keys import MemoryKeys
 from gate.proxy.idempotency.postgres_keys import PostgresKeys
 from gate.proxy.idempotency.redis_keys import RedisKeys
+from gate.state.circuit import StoreDown
 from gate.state.opening import open_store
 from gate.state.postgres_store import PostgresStore
 
@@ -57,3 +60,18 @@ async def until(asked: Callable[[], Awaitable[bool]]) -> None:
     while not await asked():
         assert time.monotonic() < end
         await asyncio.sleep(0.005)
+
+
+async def check_unread(store: RedisKeys | PostgresKeys) -> None:
+    """What is kept and cannot be read is never taken for what is not; closes it."""
+    kept, late = new(), new()
+    await store.prepare()
+    assert await store.keep(kept, b"response", LONG)
+    store._large.store.circuit.failed("it is away")
+    with pytest.raises(ResponseUnread, match="it is away"):
+        await store.claim(again(kept), LONG)
+    with pytest.raises(StoreDown):
+        await store.keep(late, b"response", LONG)
+    assert await store.keep(late, None, LONG), "what carries nothing needs no room"
+    assert await store.claim(again(late), LONG) == Found("dropped")
+    await store.aclose()

@@ -7,12 +7,12 @@ from contextlib import suppress
 
 import pytest
 
-from gate.proxy.idempotency.key_store import Found, ResponseUnread
+from gate.proxy.idempotency.key_store import Found
 from gate.proxy.idempotency.redis_keys import RedisKeys
 from gate.state.circuit import StoreDown
 from gate.state.opening import open_store
 from gate.state.redis_store import RedisStore
-from tests.proxy.idempotency.stores import LONG, again, new, until
+from tests.proxy.idempotency.stores import LONG, again, check_unread, new, until
 from tests.redis_server import RedisServer
 
 pytestmark = pytest.mark.anyio
@@ -69,15 +69,5 @@ async def test_large_responses_fail_alone_and_take_the_time_they_need(redis: Red
 async def test_a_response_that_is_there_and_cannot_be_read_is_none_that_is_not(redis: RedisServer) -> None:
     shared = open_store(redis.url, prefix="unread", timeout=5.0)
     assert isinstance(shared, RedisStore)
-    store, kept, late = RedisKeys(shared), new(), new()
-    await store.prepare()
-    assert await store.keep(kept, b"response", LONG)
-    store._large.store.circuit.failed("it is away")
-    with pytest.raises(ResponseUnread, match="it is away"):
-        await store.claim(again(kept), LONG)
-    with pytest.raises(StoreDown):
-        await store.keep(late, b"response", LONG)
-    assert await store.keep(late, None, LONG), "what carries nothing needs no room"
-    assert await store.claim(again(late), LONG) == Found("dropped")
-    await store.aclose()
+    await check_unread(RedisKeys(shared))
     await shared.aclose()
